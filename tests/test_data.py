@@ -1,0 +1,336 @@
+"""read_data_sets, DataSet, and the files that they come from."""
+
+import gzip
+import hashlib
+import inspect
+import struct
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from conftest import ROOT, TEST, TRAIN, idx, small_arrays
+
+import data
+
+
+def test_signature_is_the_helpers():
+    parameters = inspect.signature(data.read_data_sets).parameters
+    assert list(parameters) == [
+        "train_dir",
+        "fake_data",
+        "one_hot",
+        "dtype",
+        "reshape",
+        "validation_size",
+        "seed",
+        "source_url",
+    ]
+
+
+def test_splits_and_default_arrays(small):
+    images, labels, test_images, test_labels = small_arrays()
+    mnist = data.read_data_sets(small)
+    assert mnist._fields == ("train", "validation", "test")
+    assert [part.num_examples for part in mnist] == [TRAIN - 5000, 5000, TEST]
+    for part, pixels, classes in [
+        (mnist.train, images[5000:], labels[5000:]),
+        (mnist.validation, images[:5000], labels[:5000]),
+        (mnist.test, test_images, test_labels),
+    ]:
+        assert part.images.dtype == np.float32
+        np.testing.assert_allclose(
+            part.images, pixels.reshape(-1, 784) / 255, rtol=1e-6
+        )
+        assert part.images.min() == 0 and part.images.max() == 1
+        np.testing.assert_array_equal(part.labels, classes)
+
+
+def test_one_hot(small):
+    labels = list(small_arrays())[1]
+    train = data.read_data_sets(small, one_hot=True).train
+    assert train.labels.shape == (TRAIN - 5000, 10)
+    assert set(np.unique(train.labels)) == {0, 1}
+    np.testing.assert_array_equal(train.labels.sum(axis=1), 1)
+    np.testing.assert_array_equal(train.labels.argmax(axis=1), labels[5000:])
+
+
+def test_unshaped_uint8(small):
+    images = next(small_arrays())
+    train = data.read_data_sets(small, dtype=np.uint8, reshape=False).train
+    assert train.images.dtype == np.uint8
+    np.testing.assert_array_equal(train.images, images[5000:, :, :, np.newaxis])
+    batch, _ = train.next_batch(3)
+    assert batch.shape == (3, 28, 28, 1) and batch.dtype == np.uint8
+
+
+def test_dtype_as_tensorflow_names_it(small):
+    tf = pytest.importorskip("tensorflow")
+    for dtype in (tf.float32, tf.uint8):
+        part = data.read_data_sets(small, dtype=dtype).test
+        assert part.images.dtype == dtype.as_numpy_dtype
+    with pytest.raises(TypeError, match="float64"):
+        data.read_data_sets(small, dtype=tf.float64)
+
+
+def test_validation_size(small):
+    mnist = data.read_data_sets(small, validation_size=10)
+    assert [part.num_examples for part in mnist] == [TRAIN - 10, 10, TEST]
+    for size in (-1, TRAIN + 1):
+        with pytest.raises(ValueError, match=f"0 to {TRAIN}, not {size}"):
+            data.read_data_sets(small, validation_size=size)
+
+
+def positions(part, batch_size, batches, **how):
+    """Return which examples of `part` the next batches hold, in their order."""
+    place = {image.tobytes(): k for k, image in enumerate(part.images)}
+    shown = []
+    for _ in range(batches):
+        images, labels = part.next_batch(batch_size, **how)
+        assert len(images) == len(labels) == batch_size
+        chosen = [place[image.tobytes()] for image in images]
+        np.testing.assert_array_equal(labels, part.labels[chosen])
+        shown += chosen
+    return shown
+
+
+def test_each_epoch_is_an_order_of_its_own(small):
+    test = data.read_data_sets(small).test
+    shown = positions(test, 30, 20)  # 600: three epochs, two ends within a batch
+    epochs = [shown[start : start + TEST] for start in range(0, 3 * TEST, TEST)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(TEST))
+    assert epochs[0] != epochs[1] != epochs[2] != sorted(epochs[2])
+    assert test.epochs_completed == 2
+    test.next_batch(1)
+    assert test.epochs_completed == 3
+
+
+def test_without_shuffle_batches_are_in_file_order(small):
+    test = data.read_data_sets(small).test
+    shown = positions(test, 150, 4, shuffle=False)
+    assert shown == 3 * list(range(TEST))
+
+
+def test_seed_fixes_the_order(small):
+    def order(seed):
+        return positions(data.read_data_sets(small, seed=seed).test, 50, 8)
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert order(None) != order(None)
+
+
+@pytest.mark.parametrize("size", [0, -1, TEST + 1])
+def test_batch_size_out_of_range(small, size):
+    with pytest.raises(ValueError, match=f"1 to {TEST}, not {size}"):
+        data.read_data_sets(small).test.next_batch(size)
+
+
+def test_batches_are_the_callers_own(small):
+    test = data.read_data_sets(small, dtype="uint8").test
+    before = test.images.copy(), test.labels.copy()
+    for array in test.next_batch(TEST, shuffle=False):
+        array[:] = 0
+    np.testing.assert_array_equal(test.images, before[0])
+    np.testing.assert_array_equal(test.labels, before[1])
+
+
+def test_float_arrays_begin_where_tensorflow_takes_them_uncopied(small):
+    test = data.read_data_sets(small).test
+    for size in range(1, 20):
+        assert test.next_batch(size)[0].ctypes.data % 64 == 0
+
+
+def test_imports_without_tensorflow():
+    code = "import sys, data; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# Files that are not what they should be
+
+
+def parse_error(small, name, body):
+    """Return what read_data_sets says of `body` as file `name`."""
+    (small / name).write_bytes(body)
+    with pytest.raises(ValueError) as caught:
+        data.read_data_sets(small)
+    message = str(caught.value)
+    assert str(small / name) in message
+    assert "elete" in message and "fetches it again" in message
+    assert (small / name).read_bytes() == body
+    return message
+
+
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.FILES
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (b"", "header"),
+        (struct.pack(">IIII", 2049, 1, 28, 28) + bytes(784), "magic number is 2049"),
+        (struct.pack(">IIII", 2051, 1, 14, 56) + bytes(784), "14 x 56"),
+        (struct.pack(">IIII", 2051, 2, 28, 28) + bytes(784), "fewer"),
+        (struct.pack(">IIII", 2051, 1, 28, 28) + bytes(785), "more"),
+        (struct.pack(">IIII", 2051, 2**32 - 1, 28, 28) + bytes(784), "fewer"),
+    ],
+)
+def test_images_that_are_not_idx(small, content, says):
+    assert says in parse_error(small, TEST_IMAGES, gzip.compress(content))
+
+
+def test_labels_that_are_no_digits(small):
+    labels = np.full(TEST, 10, np.uint8)
+    message = parse_error(small, TEST_LABELS, gzip.compress(idx(labels)))
+    assert "label 10" in message
+
+
+def test_as_many_labels_as_images(small):
+    labels = np.zeros(TEST - 1, np.uint8)
+    message = parse_error(small, TEST_LABELS, gzip.compress(idx(labels)))
+    assert f"{TEST} images" in message and f"{TEST - 1} labels" in message
+
+
+def test_empty_file_and_web_page(small):
+    parse_error(small, LABELS, b"")
+    parse_error(small, LABELS, b"<html>Please log in</html>")
+
+
+def test_promise_of_billions_costs_no_memory(tmp_path):
+    path = tmp_path / IMAGES
+    header = struct.pack(">IIII", 2051, 2**32 - 1, 28, 28)
+    path.write_bytes(gzip.compress(header + bytes(1000)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="fewer"):
+        data._load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+
+
+def test_more_than_promised_is_not_read_on(tmp_path):
+    path = tmp_path / IMAGES
+    header = struct.pack(">IIII", 2051, 1, 28, 28)
+    path.write_bytes(gzip.compress(header + bytes(100_000_000)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="more"):
+        data._load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+
+
+def mutations(bodies, rng):
+    """Yield seeded damage to two of MNIST's files as (kind, name, body)."""
+    images, labels = bodies
+    for name, body in bodies.items():
+        many = 10 if name == labels else 1  # damaged images take longer to read
+        for k in range(30 * many):
+            # Every third hits gzip's own header or checksum, few bytes of many.
+            places = [*range(18), *range(-9, 0)] if k % 3 == 0 else range(len(body))
+            flipped = bytearray(body)
+            flipped[rng.choice(places)] ^= 1 << rng.integers(8)
+            yield "flip", name, bytes(flipped)
+        for _ in range(5 * many):
+            yield "cut", name, body[: rng.integers(len(body))]
+            yield "tail", name, body + rng.bytes(rng.integers(1, 20))
+        content = gzip.decompress(body)
+        for _ in range(3 * many):
+            header = bytearray(content[:16])
+            header[rng.integers(8)] ^= 1 << rng.integers(8)
+            yield "header", name, gzip.compress(bytes(header) + content[16:], 1)
+        yield "gzip of something else", name, gzip.compress(rng.bytes(10_000))
+        yield "uncompressed", name, content
+    yield "swapped", images, bodies[labels]
+    yield "swapped", labels, bodies[images]
+
+
+def test_no_damage_reads_as_other_arrays(real, tmp_path):
+    bodies = {name: (real / name).read_bytes() for name in data.FILES[2:]}
+    truth = {name: data._load(real / name) for name in bodies}
+    errors = same = 0
+    for kind, name, body in mutations(bodies, np.random.default_rng(0)):
+        path = tmp_path / name
+        path.write_bytes(body)
+        try:
+            array = data._load(path)
+        except ValueError as error:
+            assert str(path) in str(error), kind
+            errors += 1
+        else:
+            np.testing.assert_array_equal(array, truth[name], kind)
+            same += 1
+    assert errors > 300 and same > 10
+
+
+# MNIST itself
+
+
+def test_real_files_are_mnist(real):
+    for name, digest in data.SHA256.items():
+        assert hashlib.sha256((real / name).read_bytes()).hexdigest() == digest
+
+
+def test_real_arrays_equal_an_independent_reading(real):
+    def read(name, header, *shape):
+        raw = gzip.decompress((real / name).read_bytes())
+        return np.frombuffer(raw, np.uint8, offset=header).reshape(-1, *shape)
+
+    mnist = data.read_data_sets(real, dtype="uint8")
+    assert [part.num_examples for part in mnist] == [55000, 5000, 10000]
+    images, labels = read(IMAGES, 16, 784), read(LABELS, 8)
+    np.testing.assert_array_equal(mnist.validation.images, images[:5000])
+    np.testing.assert_array_equal(mnist.validation.labels, labels[:5000])
+    np.testing.assert_array_equal(mnist.train.images, images[5000:])
+    np.testing.assert_array_equal(mnist.train.labels, labels[5000:])
+    np.testing.assert_array_equal(mnist.test.images, read(TEST_IMAGES, 16, 784))
+    np.testing.assert_array_equal(mnist.test.labels, read(TEST_LABELS, 8))
+
+
+def test_real_epochs_are_permutations(real):
+    train = data.read_data_sets(real, dtype="uint8", seed=0).train
+    # No two images are alike once the example's number is written into them.
+    numbers = np.arange(55000, dtype="<u4").view(np.uint8).reshape(-1, 4)
+    train._pixels = np.concatenate([numbers, train._pixels[:, 4:]], axis=1)
+    orders = []
+    for _ in range(3):
+        batches = [train.next_batch(100)[0][:, :4] for _ in range(550)]
+        orders.append(np.concatenate(batches).copy().view("<u4").ravel())
+        np.testing.assert_array_equal(np.sort(orders[-1]), np.arange(55000))
+    assert (orders[0] != orders[1]).any() and (orders[1] != orders[2]).any()
+
+
+# Made-up digits
+
+
+def test_fake_data_touches_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "MIRRORS", ())
+    mnist = data.read_data_sets(tmp_path / "none", True, one_hot=True)
+    assert not (tmp_path / "none").exists()
+    assert [part.num_examples for part in mnist] == [55000, 5000, 10000]
+    assert mnist.test.images.shape == (10000, 784)
+    assert mnist.test.labels.shape == (10000, 10)
+    assert (mnist.train.labels.sum(axis=0) > 5000).all()
+
+
+def test_fake_data_is_the_same_for_the_same_seed():
+    def pixels(seed):
+        return data.read_data_sets("", True, dtype="uint8", seed=seed).test.images
+
+    np.testing.assert_array_equal(pixels(1), pixels(1))
+    assert (pixels(1) != pixels(2)).any()
+
+
+def test_fake_digits_look_like_their_glyphs():
+    """The mean of a digit's images correlates most with that digit's glyph."""
+    test = data.read_data_sets("", True, dtype="uint8", seed=0).test
+    rows = [list(row.ljust(60)) for row in data._GLYPHS.strip("\n").split("\n")]
+    cells = np.array(rows) == "#"
+    glyphs = [cells[:, 6 * digit : 6 * digit + 5].ravel() for digit in range(10)]
+    for digit in range(10):
+        mean = test.images[test.labels == digit].mean(axis=0).reshape(28, 28)
+        seen = mean[3:24, 6:21].reshape(7, 3, 5, 3).mean(axis=(1, 3)).ravel()
+        likeness = [np.corrcoef(seen, glyph)[0, 1] for glyph in glyphs]
+        assert np.argmax(likeness) == digit
