@@ -132,7 +132,10 @@ class DataSet:
 
     @functools.cached_property
     def images(self):
-        """All images in file order: float32 in [0, 1] or uint8 in [0, 255]."""
+        """All images in file order, (n, 784) or (n, 28, 28, 1), converted once.
+
+        float32 in [0, 1], or uint8 in [0, 255].
+        """
         return self._convert(self._pixels)
 
     def next_batch(self, batch_size, shuffle=True):
