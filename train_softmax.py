@@ -65,6 +65,7 @@ def train(args):
 
     tf.global_variables_initializer().run()
 
+    report_every = -(-args.steps // 10)  # a tenth of the steps, rounded up
     for step in range(1, args.steps + 1):
         batch_xs, batch_ys = mnist.train.next_batch(args.batch_size)
         # The loss comes back too, so that a run that diverges is noticed.
@@ -72,7 +73,7 @@ def train(args):
             [train_step, cross_entropy], feed_dict={x: batch_xs, y_: batch_ys}
         )
         check_finite(loss, step, args)
-        if step % math.ceil(args.steps / 10) == 0 or step == args.steps:
+        if step % report_every == 0 or step == args.steps:
             loss, predictions = sess.run(
                 [cross_entropy, y],
                 feed_dict={x: mnist.validation.images, y_: mnist.validation.labels},
@@ -142,6 +143,8 @@ def save(content, path):
     try:
         part.write_bytes(content)
         part.replace(path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -216,6 +216,25 @@ def test_weights_png(run, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_picture_that_does_not_fit_leaves_the_old_one(tmp_path):
+    path = tmp_path / "W.png"
+    path.write_text("the picture of an earlier run")
+    code = "import resource, sys, train_softmax as t; "
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (99, 99)); "
+    code += "t.train = lambda args: t.save(bytes(1000), args.weights_png); t.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--weights-png", str(path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot write {path}: File too large\n"
+    assert path.read_text() == "the picture of an earlier run"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("path", ["no/such/folder/W.png", "", "."])
 def test_weights_png_is_refused_before_training(refused, tmp_path, path, monkeypatch):
     monkeypatch.setattr(train_softmax, "train", None)
