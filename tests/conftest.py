@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -18,6 +19,9 @@ import trustme
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+# A shell has what it starts in the background ignore Ctrl-C, and so would the
+# processes that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["no_proxy"] = "*"  # every address in the tests is on this machine
 
 import data
