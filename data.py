@@ -200,10 +200,11 @@ def _read_files(folder, source_url):
         if len(contents[images]) != len(contents[labels]):
             raise DataError(
                 f"{origins[images]} has {len(contents[images])} images, but "
-                f"{origins[labels]} has {len(contents[labels])} labels. Whichever "
-                f"is wrong: deleted from {folder}, the next run fetches it again."
+                f"{origins[labels]} has {len(contents[labels])} labels. Delete the "
+                f"wrong one from {folder}, and the next run fetches it again."
             )
-    _save(downloads, folder)
+    if downloads:
+        _save(downloads, folder)
     return [contents[name] for name in FILES]
 
 
