@@ -1,8 +1,7 @@
-"""What the tests share: MNIST in small, MNIST itself, and a server with faults."""
+"""What the tests share: MNIST itself, MNIST in small, and a server with faults."""
 
 import contextlib
 import gzip
-import hashlib
 import http.server
 import os
 import signal
@@ -18,6 +17,7 @@ import pytest
 import trustme
 
 ROOT = Path(__file__).resolve().parent.parent
+MNIST = ROOT / "tests" / "mnist"
 sys.path.insert(0, str(ROOT))
 # A shell has what it starts in the background ignore Ctrl-C, and so would the
 # processes that the tests interrupt.
@@ -65,14 +65,7 @@ def small(tmp_path):
     return put(small_files(), tmp_path / "MNIST_data")
 
 
-@pytest.fixture(scope="session")
-def real():
-    """The folder with MNIST itself: skipped without it, but never on CI."""
-    folder = ROOT / "MNIST_data"
-    if not all((folder / name).exists() for name in data.FILES):
-        message = f"MNIST is not in {folder}; train_softmax.py fetches it"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return folder
+RUDE = "\x1b[2J\x07" + 20_000 * "no "
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -81,41 +74,73 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         _, fault, name = self.path.split("/")
         body = self.server.files[name]
-        status, length = 200, len(body)
-        if fault.isdigit():
-            status, body = int(fault), b"refused"
-            length = len(body)
-        elif fault == "login":
-            body = b"<html><form>Please log in to this network</form></html>"
-            length = len(body)
-        elif fault == "other":
-            body = small_files(seed=1)[name]
-            length = len(body)
-        elif fault in ("short", "short-unsaid", "reset", "stall"):
-            body = body[: len(body) // 2]
-        elif fault == "silent":
-            self.server.closing.wait()
-            return
-        elif fault == "last" and name == data.FILES[-1]:
-            status = 404
         self.server.asked.append(self.path)
         self.server.on_get(name)
-        self.send_response(status)
-        if fault != "short-unsaid":
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-        if fault == "slow":
+        if fault == "last":
+            fault = "404" if name == data.FILES[-1] else "good"
+        if fault.isdigit():
+            self.answer(b"refused", status=int(fault))
+        elif fault == "rude":
+            self.wfile.write(f"HTTP/1.0 404 {RUDE}\r\n\r\n".encode())
+        elif fault == "login":
+            self.answer(b"<html><form>Please log in to this network</form></html>")
+        elif fault == "other":
+            self.answer(small_files(seed=1)[name])
+        elif fault in ("short", "short-unsaid", "reset", "stall"):
+            said = None if fault == "short-unsaid" else len(body)
+            self.answer(body[: len(body) // 2], length=said)
+            if fault == "reset":
+                at_once = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                self.connection.close()
+            elif fault == "stall":
+                self.server.closing.wait()
+        elif fault == "silent":
+            self.server.closing.wait()
+        elif fault == "drip":
+            self.drip(b"HTTP/1.0 200 OK\r\n\r\n", body)
+        elif fault == "drip-headers":
+            self.drip(b"HTTP/1.0 200 OK\r\n", b"X-Header: " + 1000 * b"x")
+        elif fault == "drip-chunk":
+            self.drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body)
+        elif fault == "endless":
+            self.answer(b"", length=None)
+            while True:
+                self.wfile.write(bytes(1 << 20))
+        elif fault == "many":
+            self.answer(body, length="many")
+        elif fault == "one":
+            self.answer(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body), 200, 1, chunked=1)
+        elif fault == "cut-chunk":
+            self.answer(b"ffffff\r\n" + body[:1000], length=None, chunked=True)
+        elif fault == "not-http":
+            self.wfile.write(b"220 mail.example ESMTP\r\n")
+        elif fault == "slow":
+            self.answer(b"", length=len(body))
             for start in range(0, len(body), 1 << 18):
                 self.wfile.write(body[start : start + (1 << 18)])
                 self.server.closing.wait(0.01)
         else:
-            self.wfile.write(body)
-        if fault == "stall":
-            self.server.closing.wait()
-        if fault == "reset":
-            linger_none = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_none)
-            self.connection.close()
+            self.answer(body)
+
+    def answer(self, body, status=200, length="true", chunked=False):
+        self.send_response(status)
+        if length is not None:
+            self.send_header(
+                "Content-Length", len(body) if length == "true" else length
+            )
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def drip(self, start, rest):
+        self.wfile.write(start)
+        for k in range(len(rest)):
+            self.wfile.write(rest[k : k + 1])
+            self.wfile.flush()
+            if self.server.closing.wait(0.1):
+                break
 
     def log_message(self, *args):
         pass
@@ -153,17 +178,10 @@ def serving(server):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Serves MNIST where it is at hand, else the small files as if they were it."""
-    folder = ROOT / "MNIST_data"
-    if os.environ.get("CI") or all((folder / n).exists() for n in data.FILES):
-        files = {name: (folder / name).read_bytes() for name in data.FILES}
-    else:
-        files = small_files()
-        digests = {n: hashlib.sha256(body).hexdigest() for n, body in files.items()}
-        monkeypatch.setattr(data, "SHA256", digests)
-    with serving(Server(files)) as server:
+    """Serves MNIST, and is the only mirror."""
+    with serving(Server({n: (MNIST / n).read_bytes() for n in data.FILES})) as server:
         monkeypatch.setattr(data, "TIMEOUT_SECONDS", 0.5)
-        monkeypatch.setattr(data, "MIRRORS", (server.url(),))
+        monkeypatch.setattr(data, "MIRRORS", [server.url()])
         yield server
 
 

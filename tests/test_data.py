@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEST, TRAIN, idx, small_arrays
+from conftest import MNIST, ROOT, TEST, TRAIN, idx, small_arrays
 
 import data
 
@@ -74,12 +74,17 @@ def test_dtype_as_tensorflow_names_it(small):
         data.read_data_sets(small, dtype=tf.float64)
 
 
-def test_validation_size(small):
-    mnist = data.read_data_sets(small, validation_size=10)
-    assert [part.num_examples for part in mnist] == [TRAIN - 10, 10, TEST]
-    for size in (-1, TRAIN + 1):
-        with pytest.raises(ValueError, match=f"0 to {TRAIN}, not {size}"):
-            data.read_data_sets(small, validation_size=size)
+@pytest.mark.parametrize("size", [0, 10, TRAIN])
+def test_validation_size(small, size):
+    mnist = data.read_data_sets(small, validation_size=size)
+    assert [part.num_examples for part in mnist] == [TRAIN - size, size, TEST]
+    assert len(mnist.validation.images) == len(mnist.validation.labels) == size
+
+
+@pytest.mark.parametrize("size", [-1, TRAIN + 1])
+def test_validation_size_out_of_range(small, size):
+    with pytest.raises(data.DataError, match=f"0 to {TRAIN}, not {size}"):
+        data.read_data_sets(small, validation_size=size)
 
 
 def positions(part, batch_size, batches, **how):
@@ -113,6 +118,28 @@ def test_without_shuffle_batches_are_in_file_order(small):
     assert shown == 3 * list(range(TEST))
 
 
+def test_next_batch_takes_the_helpers_arguments(small):
+    """fake_data comes second, and whatever it is, batches are shuffled."""
+    parameters = inspect.signature(data.DataSet.next_batch).parameters
+    assert list(parameters)[1:] == ["batch_size", "fake_data", "shuffle"]
+    first, *others = [data.read_data_sets(small, seed=1).test for _ in range(4)]
+    images, _ = first.next_batch(TEST)
+    assert (images != first.images).any()
+    for part, arguments in zip(others, [(False,), (True,), (False, True)]):
+        np.testing.assert_array_equal(part.next_batch(TEST, *arguments)[0], images)
+    np.testing.assert_array_equal(
+        others[0].next_batch(TEST, False, False)[0], first.images
+    )
+
+
+def test_a_new_epoch_is_shuffled_as_its_call_says(small):
+    test = data.read_data_sets(small).test
+    positions(test, 150, 1)
+    mixed = positions(test, 150, 1, shuffle=False)
+    assert mixed[50:] == list(range(100))
+    assert positions(test, 100, 1) == list(range(100, 200))
+
+
 def test_seed_fixes_the_order(small):
     def order(seed):
         return positions(data.read_data_sets(small, seed=seed).test, 50, 8)
@@ -124,8 +151,16 @@ def test_seed_fixes_the_order(small):
 
 @pytest.mark.parametrize("size", [0, -1, TEST + 1])
 def test_batch_size_out_of_range(small, size):
-    with pytest.raises(ValueError, match=f"1 to {TEST}, not {size}"):
+    with pytest.raises(data.DataError, match=f"1 to {TEST}, not {size}"):
         data.read_data_sets(small).test.next_batch(size)
+
+
+def test_batch_size_is_any_integer(small):
+    test = data.read_data_sets(small).test
+    for _ in range(5):
+        assert len(test.next_batch(np.uint8(100))[0]) == 100
+    with pytest.raises(TypeError):
+        test.next_batch(100.5)
 
 
 def test_batches_are_the_callers_own(small):
@@ -135,12 +170,6 @@ def test_batches_are_the_callers_own(small):
         array[:] = 0
     np.testing.assert_array_equal(test.images, before[0])
     np.testing.assert_array_equal(test.labels, before[1])
-
-
-def test_float_arrays_begin_where_tensorflow_takes_them_uncopied(small):
-    test = data.read_data_sets(small).test
-    for size in range(1, 20):
-        assert test.next_batch(size)[0].ctypes.data % 64 == 0
 
 
 def test_imports_without_tensorflow():
@@ -170,11 +199,16 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.FILES
     "content, says",
     [
         (b"", "header"),
-        (struct.pack(">IIII", 2049, 1, 28, 28) + bytes(784), "magic number is 2049"),
+        (
+            struct.pack(">IIII", 2049, 1, 28, 28) + bytes(784),
+            "magic number 2049, expected 2051",
+        ),
         (struct.pack(">IIII", 2051, 1, 14, 56) + bytes(784), "14 x 56"),
         (struct.pack(">IIII", 2051, 2, 28, 28) + bytes(784), "fewer"),
         (struct.pack(">IIII", 2051, 1, 28, 28) + bytes(785), "more"),
-        (struct.pack(">IIII", 2051, 2**32 - 1, 28, 28) + bytes(784), "fewer"),
+        (struct.pack(">IIII", 2051, 0, 28, 28), "0 examples"),
+        (struct.pack(">IIII", 2051, 127_552, 28, 28) + bytes(784), "127552 examples"),
+        (struct.pack(">IIII", 2051, 2**32 - 1, 28, 28), "4294967295 examples"),
     ],
 )
 def test_images_that_are_not_idx(small, content, says):
@@ -199,14 +233,19 @@ def test_empty_file_and_web_page(small):
 
 
 @pytest.mark.parametrize(
-    "promised, held, says", [(2**32 - 1, 1000, "fewer"), (1, 100_000_000, "more")]
+    "promised, held, says",
+    [
+        (2**32 - 1, 100_000_000, "4294967295 examples"),
+        (127_551, 784, "fewer"),
+        (1, 100_000_000, "more"),
+    ],
 )
 def test_a_false_promise_costs_no_memory(tmp_path, promised, held, says):
     path = tmp_path / IMAGES
     header = struct.pack(">IIII", 2051, promised, 28, 28)
     path.write_bytes(gzip.compress(header + bytes(held)))
     tracemalloc.start()
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(data.DataError, match=says):
         data._load(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -238,9 +277,9 @@ def mutations(bodies, rng):
     yield "swapped", labels, bodies[images]
 
 
-def test_no_damage_reads_as_other_arrays(real, tmp_path):
-    bodies = {name: (real / name).read_bytes() for name in data.FILES[2:]}
-    truth = {name: data._load(real / name) for name in bodies}
+def test_no_damage_reads_as_other_arrays(tmp_path):
+    bodies = {name: (MNIST / name).read_bytes() for name in data.FILES[2:]}
+    truth = {name: data._load(MNIST / name) for name in bodies}
     errors = same = 0
     for kind, name, body in mutations(bodies, np.random.default_rng(0)):
         path = tmp_path / name
@@ -259,17 +298,17 @@ def test_no_damage_reads_as_other_arrays(real, tmp_path):
 # MNIST itself
 
 
-def test_real_files_are_mnist(real):
+def test_real_files_are_mnist():
     for name, digest in data.SHA256.items():
-        assert hashlib.sha256((real / name).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((MNIST / name).read_bytes()).hexdigest() == digest
 
 
-def test_real_arrays_equal_an_independent_reading(real):
+def test_real_arrays_equal_an_independent_reading():
     def read(name, header, *shape):
-        raw = gzip.decompress((real / name).read_bytes())
+        raw = gzip.decompress((MNIST / name).read_bytes())
         return np.frombuffer(raw, np.uint8, offset=header).reshape(-1, *shape)
 
-    mnist = data.read_data_sets(real, dtype="uint8")
+    mnist = data.read_data_sets(MNIST, dtype="uint8")
     assert [part.num_examples for part in mnist] == [55000, 5000, 10000]
     images, labels = read(IMAGES, 16, 784), read(LABELS, 8)
     np.testing.assert_array_equal(mnist.validation.images, images[:5000])
@@ -280,8 +319,8 @@ def test_real_arrays_equal_an_independent_reading(real):
     np.testing.assert_array_equal(mnist.test.labels, read(TEST_LABELS, 8))
 
 
-def test_real_epochs_are_permutations(real):
-    train = data.read_data_sets(real, dtype="uint8", seed=0).train
+def test_real_epochs_are_permutations():
+    train = data.read_data_sets(MNIST, dtype="uint8", seed=0).train
     # No two images are alike once the example's number is written into them.
     numbers = np.arange(55000, dtype="<u4").view(np.uint8).reshape(-1, 4)
     train._pixels = np.concatenate([numbers, train._pixels[:, 4:]], axis=1)
@@ -314,14 +353,28 @@ def test_fake_data_is_the_same_for_the_same_seed():
     assert (pixels(1) != pixels(2)).any()
 
 
-def test_fake_digits_look_like_their_glyphs():
+@pytest.mark.parametrize("seed", [None, 0])
+def test_fake_digits_look_like_their_glyphs(seed):
     """The mean of a digit's images correlates most with that digit's glyph."""
-    test = data.read_data_sets("", True, dtype="uint8", seed=0).test
-    rows = [list(row.ljust(60)) for row in data._GLYPHS.strip("\n").split("\n")]
-    cells = np.array(rows) == "#"
-    glyphs = [cells[:, 6 * digit : 6 * digit + 5].ravel() for digit in range(10)]
+    test = data.read_data_sets("", True, dtype="uint8", seed=seed).test
+    rows = np.array([list(row) for row in data._GLYPHS.split()]).reshape(5, 10, 3)
+    blurred = np.ones((5, 5)) / 25  # by the moves
+    glyphs = []
     for digit in range(10):
-        mean = test.images[test.labels == digit].mean(axis=0).reshape(28, 28)
-        seen = mean[3:24, 6:21].reshape(7, 3, 5, 3).mean(axis=(1, 3)).ravel()
-        likeness = [np.corrcoef(seen, glyph)[0, 1] for glyph in glyphs]
+        glyph = np.zeros((28, 28))
+        glyph[4:24, 8:20] = np.kron(rows[:, digit] == "#", np.ones((4, 4)))
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(glyph, 2), (5, 5))
+        glyphs.append((windows * blurred).sum(axis=(2, 3)).ravel())
+    for digit in range(10):
+        mean = test.images[test.labels == digit].mean(axis=0)
+        likeness = [np.corrcoef(mean, glyph)[0, 1] for glyph in glyphs]
         assert np.argmax(likeness) == digit
+
+
+def test_fake_digits_are_thin_to_bold():
+    """A digit's ink is of three amounts, each about a third of the images."""
+    test = data.read_data_sets("", True, dtype="uint8").test
+    ink = (test.images[test.labels == 0] == 255).sum(axis=1)
+    thin, bold = np.quantile(ink, [1 / 6, 5 / 6])
+    normal = np.median(ink)
+    assert normal - thin > 20 and bold - normal > 20
