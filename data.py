@@ -161,7 +161,7 @@ def _read_files(folder, source_url):
             raise DataError(
                 f"{folder / FILES[k]} has {len(arrays[k])} images, but "
                 f"{folder / FILES[k + 1]} has {len(arrays[k + 1])} labels. "
-                "Delete the wrong one, and the next run fetches it again."
+                "Delete the wrong one to fetch it again."
             )
     return arrays
 
@@ -176,8 +176,7 @@ def _load(path):
         with open(path, "rb") as file:
             return _parse_idx(file, path.name)
     except DataError as error:
-        way_out = "Delete it, and the next run fetches it again."
-        raise DataError(f"{path}: {error}. {way_out}") from None
+        raise DataError(f"{path}: {error}; delete it to fetch it again") from None
 
 
 def _parse_idx(file, name):
@@ -307,10 +306,11 @@ def _get(url):
 
     thread = threading.Thread(target=receive, daemon=True)
     thread.start()
-    while thread.is_alive() and not error:
+    running = True
+    while running and not error:
         thread.join(0.1)
-        seconds = time.monotonic() - start
-        if seconds > TIMEOUT_SECONDS and len(body) < 1000 * seconds:
+        running, seconds = thread.is_alive(), time.monotonic() - start
+        if running and seconds > TIMEOUT_SECONDS and len(body) < 1000 * seconds:
             error = OSError(f"only {len(body)} bytes in {seconds:.0f} seconds")
         bar = "#" * min(30, 30 * len(body) // (size or MAX_BYTES))
         print(f"\r[{bar:30}]", end="", file=screen, flush=True)
@@ -320,7 +320,6 @@ def _get(url):
     return body
 
 
-# Made-up digits
 _GLYPHS = """
 ### .#. ### ### #.# ### ### ### ### ###
 #.# ##. ..# ..# #.# #.. #.. ..# #.# #.#

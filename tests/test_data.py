@@ -187,7 +187,7 @@ def parse_error(small, name, body):
         data.read_data_sets(small)
     message = str(caught.value)
     assert str(small / name) in message
-    assert "elete" in message and "fetches it again" in message
+    assert "elete" in message and "to fetch it again" in message
     assert (small / name).read_bytes() == body
     return message
 
