@@ -75,11 +75,11 @@ mnist = input_data.read_data_sets(
 
 # === Implementation of MNIST Dataset in TensorFlow ===
 
-# The page: import tensorflow as tf
-# TensorFlow 1 lives on as compat.v1. Without eager execution, the lines below
-# describe a graph, and a session runs it later.
-import tensorflow.compat.v1 as tf
+import tensorflow as tf
 
+# Not on the page. TensorFlow 1 lives on in today's TensorFlow as compat.v1. Without
+# eager execution, the lines below only describe a graph, and a session runs it.
+tf = tf.compat.v1
 tf.disable_eager_execution()
 
 x = tf.placeholder(tf.float32, [None, 784])

@@ -381,7 +381,7 @@ def test_source_url(run, server, tmp_path):
     assert len(list((tmp_path / "new").iterdir())) == 4
 
 
-@pytest.mark.parametrize("package", ["tensorflow.compat.v1", "numpy"])
+@pytest.mark.parametrize("package", ["tensorflow", "numpy"])
 def test_missing_package_names_the_way_out(refused, small, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     if package == "numpy":
