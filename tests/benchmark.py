@@ -2,14 +2,16 @@
 
     python tests/benchmark.py
 
-Every run is a fresh process, and the commands take turns for five rounds. Of each
-command the fastest run counts: what else a machine does can only slow a run down.
-Wall time and peak memory are of the whole process. A step costs what further steps
-add to a run. Needs Linux or macOS, which tell a process's peak memory.
+Every run is a fresh process, and the three commands take turns, round after round.
+Wall time and peak memory are of the whole process, the least of the rounds. Ratios are
+taken within each round, so that a machine whose speed drifts slows both sides alike,
+and the median of them is shown. Needs Linux or macOS, which tell a process's peak
+memory.
 """
 
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -18,13 +20,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MNIST = str(ROOT / "tests" / "mnist")
-ROUNDS = 5
+ROUNDS = 9
 EPOCH = 550  # steps of 100 images
-SHORT = 2 * EPOCH
-LONG = {"script": 22 * EPOCH, "keras": 6 * EPOCH}
+STEPS = 2 * EPOCH
 
 
-def keras_fit(steps):
+def keras_fit():
     """Train the same model as the script, with the same batches and rate."""
     import keras
 
@@ -38,8 +39,7 @@ def keras_fit(steps):
         keras.optimizers.SGD(0.5), "categorical_crossentropy", metrics=["accuracy"]
     )
     train, test = mnist.train, mnist.test
-    epochs = steps // EPOCH
-    model.fit(train.images, train.labels, batch_size=100, epochs=epochs, verbose=0)
+    model.fit(train.images, train.labels, batch_size=100, epochs=2, verbose=0)
     _, accuracy = model.evaluate(test.images, test.labels, verbose=0)
     print(f"test accuracy: {accuracy:.4f}")
 
@@ -62,45 +62,38 @@ def measure(arguments):
 
 
 def main():
-    script = (str(ROOT / "train_softmax.py"), "--data-dir", MNIST, "--steps")
-    keras = (__file__, "keras")
-    commands = [
-        ("-c", "import tensorflow"),
-        (*script, str(SHORT)),
-        (*script, str(LONG["script"])),
-        (*keras, str(SHORT)),
-        (*keras, str(LONG["keras"])),
-    ]
-    rounds = [[measure(command) for command in commands] for _ in range(ROUNDS)]
-    bare, ours, ours_long, fit, fit_long = [
-        [min(values) for values in zip(*runs)] for runs in zip(*rounds)
-    ]
+    script = (str(ROOT / "train_softmax.py"), "--data-dir", MNIST)
+    commands = {
+        "import tensorflow": ("-c", "import tensorflow"),
+        "train_softmax.py": (*script, "--steps", str(STEPS)),
+        "Keras fit": (__file__, "keras"),
+    }
+    rounds = [[measure(c) for c in commands.values()] for _ in range(ROUNDS)]
     print(
         f"TensorFlow {version('tensorflow')}, NumPy {version('numpy')}, "
         f"Python {platform.python_version()}, {platform.system()} "
         f"{platform.machine()}, {os.cpu_count()} cores\n"
-        f"{SHORT} steps, the fastest of {ROUNDS} runs\n\n"
-        f"{'':24}   wall s  x import  peak MiB  above import  us/step\n"
-        f"{'import tensorflow':24} {bare[0]:8.2f} {1:9.2f} {bare[1]:9.0f}"
+        f"{STEPS} steps, {ROUNDS} rounds\n\n"
+        f"{'':18}   wall s  x import  peak MiB  x import"
     )
-    steps = []
-    for name, (wall, peak), (longer, _), most in [
-        ("train_softmax.py", ours, ours_long, LONG["script"]),
-        ("Keras fit", fit, fit_long, LONG["keras"]),
-    ]:
-        steps.append((longer - wall) / (most - SHORT) * 1e6)
-        print(
-            f"{name:24} {wall:8.2f} {wall / bare[0]:9.2f} {peak:9.0f} "
-            f"{peak - bare[1]:13.0f} {steps[-1]:8.0f}"
+    for k, name in enumerate(commands):
+        seconds, memory = zip(*(run[k] for run in rounds))
+        x_seconds, x_memory = (
+            statistics.median(run[k][what] / run[0][what] for run in rounds)
+            for what in (0, 1)
         )
-    print(
-        f"{'ratio, script / Keras':24} {ours[0] / fit[0]:8.2f} {'':9} "
-        f"{ours[1] / fit[1]:9.2f} {'':13} {steps[0] / steps[1]:8.2f}"
-    )
+        print(
+            f"{name:18} {min(seconds):8.2f} {x_seconds:9.2f} {min(memory):9.0f} "
+            f"{x_memory:9.2f}"
+        )
+    ratios = [
+        statistics.median(r[1][what] / r[2][what] for r in rounds) for what in (0, 1)
+    ]
+    print(f"{'script / Keras':18} {ratios[0]:8.2f} {'':9} {ratios[1]:9.2f}")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["keras"]:
-        keras_fit(int(sys.argv[2]))
+    if sys.argv[1:] == ["keras"]:
+        keras_fit()
     else:
         main()
