@@ -159,6 +159,7 @@ def test_batch_size_is_any_integer(small):
     test = data.read_data_sets(small).test
     for _ in range(5):
         assert len(test.next_batch(np.uint8(100))[0]) == 100
+    assert test.epochs_completed == 2
     with pytest.raises(TypeError):
         test.next_batch(100.5)
 

@@ -223,7 +223,12 @@ def test_other_data_is_not_completed_with_mnist(server, tmp_path):
 
 def test_a_file_put_there_meanwhile_stays(server, tmp_path):
     name = data.FILES[0]
-    server.on_get = lambda _: (tmp_path / name).write_bytes(b"the reader's own")
+
+    def put_there(asked):
+        if asked == name:
+            (tmp_path / name).write_bytes(b"the reader's own")
+
+    server.on_get = put_there
     with pytest.raises(data.DataError, match=f"{name}: not a whole gzip file"):
         data.read_data_sets(tmp_path)
     assert contents(tmp_path) == {**server.files, name: b"the reader's own"}
