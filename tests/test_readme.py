@@ -7,6 +7,7 @@ import re
 import runpy
 import signal
 import sys
+import token
 import tokenize
 
 import pytest
@@ -30,7 +31,9 @@ def blocks(text, language):
 def names(path):
     """Return the names that stand in a file's code, in order; not its comments."""
     with open(path, "rb") as file:
-        return [t.string for t in tokenize.tokenize(file.readline) if t.type == 1]
+        return [
+            t.string for t in tokenize.tokenize(file.readline) if t.type == token.NAME
+        ]
 
 
 ROWS = [
