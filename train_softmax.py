@@ -1,13 +1,14 @@
 """The program of "TensorFlow MNIST Dataset and Softmax Regression", running again.
 
 Read it beside the page: https://data-flair.training/blogs/tensorflow-mnist-dataset/
+The page's program begins at the first heading, `# === ... ===`. The lines before it
+read the options and make errors short: skip them.
 
     python train_softmax.py       train, and print the accuracy on the test images
     python -i train_softmax.py    then go on at a prompt, with every name below
 """
 
 import argparse
-import io
 import math
 import os
 import signal
@@ -23,7 +24,6 @@ flag("--steps", type=int, default=1000, help="steps of gradient descent")
 flag("--learning-rate", type=float, default=0.5, help="how far each step goes")
 flag("--batch-size", type=int, default=100, help="training images in each step")
 flag("--seed", type=int, help="the same number gives the same batches again")
-flag("--fake-data", action="store_true", help="train on made-up digits, not on files")
 flag("--source-url", help="download the files from here, not from MNIST's mirrors")
 flag("--weights-png", help="draw what W has learned into this file")
 args = parser.parse_args()
@@ -34,42 +34,41 @@ if not 0 < args.learning_rate < math.inf:
 if args.seed is not None and args.seed < 0:
     parser.error("--seed must be 0 or more")
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow: fatal errors only
-sys.stderr = sys.stderr or io.StringIO()  # it is None where the reader closed it
-# Ctrl-C ends the process, since TensorFlow can crash on an exception; not at a prompt.
-if not (sys.flags.inspect or hasattr(sys, "ps1")):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fewer lines of TensorFlow's own
 
 
 def explain(kind, error, trace):
     """Say in a line what the reader can put right; show a defect's traceback."""
-    if issubclass(kind, (OSError, FloatingPointError)) or kind.__name__ == "DataError":
-        print(f"error: {error}", file=sys.stderr)
-    elif issubclass(kind, ModuleNotFoundError):
-        way_out = "run .venv/bin/python, or python -m pip install -r requirements.txt"
-        if error.name == "data":
-            way_out = "data.py must lie beside train_softmax.py"
+    missing = error.name if kind is ModuleNotFoundError else None
+    if missing == "data":
+        print("error: data.py must lie beside train_softmax.py", file=sys.stderr)
+    elif missing in ("numpy", "tensorflow"):
+        way_out = "run .venv/bin/python train_softmax.py, as the README says"
         print(f"error: {error}: {way_out}", file=sys.stderr)
+    elif issubclass(kind, OSError) or kind.__name__ == "DataError":
+        print(f"error: {error}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = explain
+# Ctrl-C ends the process at once. At a prompt (-i, IPython, Jupyter) it ends the run
+# alone: there it stays Python's own, as errors do.
+if not (sys.flags.inspect or hasattr(sys, "ps1")):
+    sys.excepthook = explain
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 # === What is TensorFlow MNIST Dataset? ===
 
 # The page: from tensorflow.examples.tutorials.mnist import input_data
-# TensorFlow has removed that module. Ours has the same functions.
+# TensorFlow has removed that module. data.py, beside this file, takes its place.
 import data as input_data
 
 # The page: mnist = input_data.read_data_sets("MNIST_data/", one_hot=True)
-# The folder is a flag here. The other flags are ours, and off unless given.
+# The folder is a flag here, and two arguments are added, None unless a flag is given.
 mnist = input_data.read_data_sets(
-    args.data_dir,
-    one_hot=True,
-    fake_data=args.fake_data,
-    seed=args.seed,
-    source_url=args.source_url,
+    args.data_dir, one_hot=True, seed=args.seed, source_url=args.source_url
 )
 
 
@@ -91,7 +90,7 @@ b = tf.Variable(tf.zeros([10]))
 # === TensorFlow MNIST – Training ===
 
 # The page: y = tf.nn.softmax(tf.matmul(x, W) + b)
-# In two lines, since the cross-entropy is computed from the logits.
+# In two lines, since the cross-entropy needs the logits, which the page calls evidence.
 logits = tf.matmul(x, W) + b
 y = tf.nn.softmax(logits)
 
@@ -123,13 +122,13 @@ def report(step):
         [cross_entropy, y], feed_dict={x: images, y_: labels}
     )
     if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"at step {step} the cross-entropy is {loss}: --learning-rate "
+        raise SystemExit(
+            f"error: at step {step} the cross-entropy is {loss}: --learning-rate "
             f"{args.learning_rate:g} is too large, try a smaller one"
         )
     right = (probabilities.argmax(1) == labels.argmax(1)).mean()
-    line = f"step {step:6}  cross-entropy {loss:.4f}  validation accuracy {right:.4f}"
-    print(line, file=sys.stderr)
+    validation = f"validation cross-entropy {loss:.4f}  accuracy {right:.4f}"
+    print(f"step {step:6}  {validation}", file=sys.stderr)
 
 
 # The page: for _ in range(1000):
@@ -151,8 +150,7 @@ accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))
 test_accuracy = sess.run(
     accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}
 )
-on_fake_data = " on fake data" if args.fake_data else ""
-print(f"test accuracy{on_fake_data}: {test_accuracy:.4f}", flush=True)
+print(f"test accuracy: {test_accuracy:.4f}", flush=True)
 
 
 # === After the page: a picture of W ===

@@ -1,9 +1,12 @@
-"""What the tests share: MNIST itself, MNIST in small, and a server with faults."""
+"""What the tests share: MNIST, files in small, the script, a server with faults."""
 
 import contextlib
+import functools
 import gzip
+import hashlib
 import http.server
 import os
+import runpy
 import signal
 import socket
 import ssl
@@ -18,6 +21,7 @@ import trustme
 
 ROOT = Path(__file__).resolve().parent.parent
 MNIST = ROOT / "tests" / "mnist"
+SCRIPT = str(ROOT / "train_softmax.py")
 sys.path.insert(0, str(ROOT))
 # A shell has what it starts in the background ignore Ctrl-C, and so would the
 # processes that the tests interrupt.
@@ -27,6 +31,7 @@ os.environ["no_proxy"] = "*"  # every address in the tests is on this machine
 import data
 
 TRAIN, TEST = 5300, 200
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
 def idx(array):
@@ -36,20 +41,29 @@ def idx(array):
     )
 
 
+@functools.cache
 def small_arrays(seed=0):
     """Return random images and labels, and as many again for the test set."""
     rng = np.random.default_rng(seed)
-    for n in (TRAIN, TEST):
-        yield rng.integers(256, size=(n, 28, 28), dtype=np.uint8)
-        yield rng.integers(10, size=n, dtype=np.uint8)
+    return [
+        rng.integers(top, size=(n, *shape), dtype=np.uint8)
+        for n in (TRAIN, TEST)
+        for top, shape in ((256, (28, 28)), (10, ()))
+    ]
+
+
+@functools.cache
+def small_bodies(seed):
+    return [gzip.compress(idx(a), 1, mtime=0) for a in small_arrays(seed)]
 
 
 def small_files(seed=0):
     """Return the four files in small, as a dictionary from name to bytes."""
-    return {
-        name: gzip.compress(idx(array), 1, mtime=0)
-        for name, array in zip(data.FILES, small_arrays(seed))
-    }
+    return dict(zip(data.FILES, small_bodies(seed)))
+
+
+def digests(files):
+    return {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
 
 
 def put(files, folder):
@@ -59,10 +73,43 @@ def put(files, folder):
     return folder
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def link(path, target):
+    try:
+        path.symlink_to(target)
+    except OSError:  # on Windows it needs a right
+        pytest.skip("no right to make a symbolic link")
+
+
 @pytest.fixture
 def small(tmp_path):
     """A folder with the four files in small."""
     return put(small_files(), tmp_path / "MNIST_data")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a program in a graph of its own; return its names and its output."""
+    tf = pytest.importorskip("tensorflow.compat.v1")
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    sessions = []
+
+    def run(*argv, script=SCRIPT):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, argv)])
+        with tf.Graph().as_default():
+            names = runpy.run_path(script)
+        sessions.append(names["sess"])
+        return names, *capsys.readouterr()
+
+    yield run
+    for session in reversed(sessions):
+        session.close()
+    signal.signal(signal.SIGINT, handler)
 
 
 RUDE = "\x1b[2J\x07" + 20_000 * "no "
@@ -80,8 +127,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             fault = "404" if name == data.FILES[-1] else "good"
         if fault.isdigit():
             self.answer(b"refused", status=int(fault))
+        elif fault.startswith("redirect"):
+            self.redirect(int(fault[-3:]), f"/good/{name}", endless=True)
+        elif fault == "to-ftp":
+            self.redirect(302, f"ftp://127.0.0.1/{name}")
+        elif fault == "to-bad-port":
+            self.redirect(302, f"http://127.0.0.1:{10**20}/{name}")
         elif fault == "rude":
             self.wfile.write(f"HTTP/1.0 404 {RUDE}\r\n\r\n".encode())
+        elif fault == "unprintable":
+            self.wfile.write(b"\1\2\3\r\n")
         elif fault == "login":
             self.answer(b"<html><form>Please log in to this network</form></html>")
         elif fault == "other":
@@ -97,6 +152,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.server.closing.wait()
         elif fault == "silent":
             self.server.closing.wait()
+        elif fault == "quick-start":
+            self.answer(body[: len(body) // 2], length=len(body))
+            self.drip(b"", body)
         elif fault == "drip":
             self.drip(b"HTTP/1.0 200 OK\r\n\r\n", body)
         elif fault == "drip-headers":
@@ -105,8 +163,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body)
         elif fault == "endless":
             self.answer(b"", length=None)
-            while True:
-                self.wfile.write(bytes(1 << 20))
+            self.write_without_end()
         elif fault == "many":
             self.answer(body, length="many")
         elif fault == "one":
@@ -115,11 +172,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(b"ffffff\r\n" + body[:1000], length=None, chunked=True)
         elif fault == "not-http":
             self.wfile.write(b"220 mail.example ESMTP\r\n")
-        elif fault == "slow":
-            self.answer(b"", length=len(body))
-            for start in range(0, len(body), 1 << 18):
-                self.wfile.write(body[start : start + (1 << 18)])
-                self.server.closing.wait(0.01)
         else:
             self.answer(body)
 
@@ -133,6 +185,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.write(body)
+
+    def redirect(self, status, location, endless=False):
+        self.send_response(status)
+        self.send_header("Location", location)
+        self.end_headers()
+        if endless:
+            self.write_without_end()
+
+    def write_without_end(self):
+        while not self.server.closing.is_set():
+            self.wfile.write(bytes(1 << 20))
 
     def drip(self, start, rest):
         self.wfile.write(start)
@@ -178,8 +241,9 @@ def serving(server):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Serves MNIST, and is the only mirror."""
-    with serving(Server({n: (MNIST / n).read_bytes() for n in data.FILES})) as server:
+    """Serves the small files, which are taken for MNIST's, and is the only mirror."""
+    with serving(Server(small_files())) as server:
+        monkeypatch.setattr(data, "SHA256", digests(server.files))
         monkeypatch.setattr(data, "TIMEOUT_SECONDS", 0.5)
         monkeypatch.setattr(data, "MIRRORS", [server.url()])
         yield server

@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -10,34 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import MNIST, ROOT, small_files
+from conftest import MNIST, POSIX, SCRIPT, contents, small_files
 
 import data
 
 tf = pytest.importorskip("tensorflow.compat.v1")
-
-SCRIPT = str(ROOT / "train_softmax.py")
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the script in a graph of its own; return its names and its output."""
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    sessions = []
-
-    def run(*argv, script=SCRIPT):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, argv)])
-        with tf.Graph().as_default():
-            names = runpy.run_path(script)
-        sessions.append(names["sess"])
-        return names, *capsys.readouterr()
-
-    yield run
-    for session in reversed(sessions):
-        session.close()
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture
@@ -47,30 +23,24 @@ def refused(run, capsys):
     def refused(*argv):
         with pytest.raises(BaseException) as caught:
             run(*argv)
-        status = 1
-        if caught.type is SystemExit:
-            status = caught.value.code
-        else:
+        status, (out, err) = 1, capsys.readouterr()
+        if caught.type is not SystemExit:
             sys.excepthook(caught.type, caught.value, caught.tb)
-        out, err = capsys.readouterr()
+            err = capsys.readouterr().err
+        elif isinstance(caught.value.code, int):
+            status = caught.value.code
+        else:  # the words that Python prints when it ends
+            err = f"{caught.value.code}\n"
         assert out == ""
         return status, err
 
     return refused
 
 
-def python(*argv, level=None, check=True, **more):
-    """Run Python in a process of its own, with or without TensorFlow's variable."""
-    env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    if level:
-        env["TF_CPP_MIN_LOG_LEVEL"] = level
+def python(*argv, check=True):
+    """Run Python in a process of its own."""
     return subprocess.run(
-        [sys.executable, *map(str, argv)],
-        check=check,
-        capture_output=True,
-        text=True,
-        env=env,
-        **more,
+        [sys.executable, *map(str, argv)], check=check, capture_output=True, text=True
     )
 
 
@@ -158,14 +128,8 @@ def test_cross_entropy_is_finite_where_the_pages_is_not(graph):
 # What it learns
 
 
-def printed_accuracy(out, what="test accuracy: "):
-    return float(re.fullmatch(rf"{what}(0\.\d{{4}})\n", out).group(1))
-
-
-def test_fake_data_is_learned_and_said_to_be_fake(run):
-    for seed in (0, 1):
-        _, out, _ = run("--fake-data", "--seed", seed)
-        assert 0.90 <= printed_accuracy(out, "test accuracy on fake data: ") <= 0.99
+def printed_accuracy(out):
+    return float(re.fullmatch(r"test accuracy: (0\.\d{4})\n", out).group(1))
 
 
 def test_five_seeds_on_mnist(run):
@@ -187,7 +151,7 @@ def test_five_seeds_on_mnist(run):
 
 def test_same_seed_same_run(run, small):
     def learned(seed):
-        argv = ("--data-dir", small, "--steps", 300, "--seed", seed)
+        argv = ("--data-dir", small, "--steps", 50, "--seed", seed)
         names, out, err = run(*argv)
         return out, err, names["sess"].run(names["W"])
 
@@ -197,14 +161,11 @@ def test_same_seed_same_run(run, small):
     assert (first[2] != other[2]).any()
 
 
-@pytest.mark.parametrize("steps, lines", [(1, 1), (7, 7), (19, 10), (1000, 10)])
+@pytest.mark.parametrize("steps, lines", [(1, 1), (7, 7), (19, 10), (100, 10)])
 def test_progress_is_ten_lines_at_most(run, small, steps, lines):
     _, _, err = run("--data-dir", small, "--steps", steps)
-    found = re.findall(
-        r"^step +(\d+)  cross-entropy \d+\.\d{4}  validation accuracy 0\.\d{4}$",
-        err,
-        re.MULTILINE,
-    )
+    line = r"^step +(\d+)  validation cross-entropy \d+\.\d{4}  accuracy 0\.\d{4}$"
+    found = re.findall(line, err, re.MULTILINE)
     assert len(found) == lines and int(found[-1]) == steps
 
 
@@ -217,8 +178,11 @@ def test_progress_is_of_the_validation_images(run, small):
     truth = names["mnist"].validation.labels
     loss = -np.log(probabilities[truth == 1]).mean()
     right = (probabilities.argmax(1) == truth.argmax(1)).mean()
-    last = err.splitlines()[-1]
-    assert last.endswith(f"cross-entropy {loss:.4f}  validation accuracy {right:.4f}")
+    *_, printed_loss, _, printed_right = err.splitlines()[-1].split()
+    assert [float(printed_loss), float(printed_right)] == [
+        pytest.approx(loss, abs=1e-4),
+        pytest.approx(right, abs=1e-4),
+    ]
 
 
 def test_a_step_fetches_nothing_but_itself(run, small, monkeypatch):
@@ -267,11 +231,11 @@ def test_draw_weights_colours(run, small):
 
 
 @pytest.mark.parametrize("name", ["W.png", "a/W.png"])
-def test_weights_png(run, tmp_path, monkeypatch, name):
+def test_weights_png(run, small, tmp_path, monkeypatch, name):
     (tmp_path / "a").mkdir()
     (tmp_path / name).write_text("the picture of an earlier run")
     monkeypatch.chdir(tmp_path)
-    names, out, err = run("--fake-data", "--steps", 20, "--weights-png", name)
+    names, out, err = run("--data-dir", small, "--steps", 20, "--weights-png", name)
     assert err.endswith(f"\nwrote {name}\n") and "png" not in out
     with names["sess"].graph.as_default():
         pixels = names["sess"].run(tf.io.decode_png((tmp_path / name).read_bytes()))
@@ -335,7 +299,6 @@ def test_every_flag_has_help():
         "--learning-rate": "0.5",
         "--batch-size": "100",
         "--seed": "None",
-        "--fake-data": "False",
         "--source-url": "None",
         "--weights-png": "None",
     }
@@ -363,7 +326,7 @@ def test_data_is_read_before_tensorflow_is_imported(small):
 def test_batch_larger_than_a_small_training_set(refused, small):
     code, message = refused("--data-dir", small, "--batch-size", 301)
     assert code == 1
-    assert message == "error: batch_size (--batch-size) is 1 to 300, not 301\n"
+    assert message == "error: batch_size (--batch-size) must be 1 to 300, not 301\n"
 
 
 def test_file_where_the_folder_should_be(refused, tmp_path):
@@ -388,18 +351,17 @@ def test_missing_package_names_the_way_out(refused, small, monkeypatch, package)
         monkeypatch.delitem(sys.modules, "data")
     code, message = refused("--data-dir", small)
     assert code == 1 and message.startswith("error: ") and message.count("\n") == 1
-    here, elsewhere = ".venv/bin/python", "pip install -r requirements.txt"
-    assert 0 < message.index(here) < message.index(elsewhere)
+    assert package in message and ".venv/bin/python train_softmax.py" in message
 
 
 def test_missing_data_py_says_so(tmp_path):
     shutil.copy(SCRIPT, tmp_path)
     done = python(tmp_path / "train_softmax.py", check=False)
-    said = "error: No module named 'data': data.py must lie beside train_softmax.py\n"
+    said = "error: data.py must lie beside train_softmax.py\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
-@pytest.mark.parametrize("defect", [ValueError, KeyError, ZeroDivisionError])
+@pytest.mark.parametrize("defect", [ValueError, KeyError, ModuleNotFoundError])
 def test_a_defect_shows_its_traceback(refused, monkeypatch, defect):
     def broken(*args, **kwargs):
         raise defect("ours")
@@ -409,62 +371,68 @@ def test_a_defect_shows_its_traceback(refused, monkeypatch, defect):
     assert code == 1 and "Traceback" in message and "ours" in message
 
 
+@pytest.mark.parametrize("of_the_user", [None, "0"])
+def test_log_level_of_the_user_stays(run, small, monkeypatch, of_the_user):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if of_the_user:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", of_the_user)
+    run("--data-dir", small, "--steps", 1)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (of_the_user or "3")
+
+
+@pytest.mark.parametrize("at_a_prompt", [True, False])
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_what_ctrl_c_and_errors_do(run, small, monkeypatch, at_a_prompt, handler):
+    """Python's own ways stay at a prompt; so does what a shell or user has set."""
+    hook = sys.excepthook
+    signal.signal(signal.SIGINT, handler)
+    if at_a_prompt:
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    run("--data-dir", small, "--steps", 1)
+    assert (sys.excepthook is hook) == at_a_prompt
+    ends_the_process = not at_a_prompt and handler is signal.default_int_handler
+    expected = signal.SIG_DFL if ends_the_process else handler
+    assert signal.getsignal(signal.SIGINT) == expected
+
+
 # The script as a reader runs it
 
 
-def test_script_on_mnist():
+def test_first_run_without_a_network(tmp_path):
     """One line on standard output; nothing of TensorFlow's that it can silence."""
-    done = python(SCRIPT, "--data-dir", MNIST, "--seed", 1)
-    assert 0.905 < printed_accuracy(done.stdout) < 0.927
-    assert "deprecat" not in done.stderr.lower()
-    lines = done.stderr.splitlines()
-    assert sum(line.startswith("step ") for line in lines) == 10
-
+    ours = ("no_proxy", "tf_cpp_min_log_level")
+    env = {k: v for k, v in os.environ.items() if k.lower() not in ours}
+    closed = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
     bare = "import tensorflow.compat.v1 as tf; tf.disable_eager_execution(); "
     bare += "tf.Session().run(tf.constant(1.0) + tf.placeholder_with_default(1.0, []))"
-    noise = python("-c", bare, level="3").stderr.splitlines()
-    assert len(lines) - 10 <= len(noise)
-
-
-def test_log_level_of_the_user_stays(small):
-    argv = (SCRIPT, "--data-dir", small, "--steps", 1)
-    chatty, quiet = python(*argv, level="0"), python(*argv)
-    assert len(chatty.stderr.splitlines()) > len(quiet.stderr.splitlines())
-
-
-def test_first_run_needs_no_network(tmp_path):
-    closed = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
-    env = {k: v for k, v in os.environ.items() if k.lower() != "no_proxy"} | closed
-    done = subprocess.run(
-        [sys.executable, SCRIPT],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert 0.90 < printed_accuracy(done.stdout) < 0.93
-    for name in data.FILES:
-        copied = (tmp_path / "MNIST_data" / name).read_bytes()
-        assert copied == (MNIST / name).read_bytes()
-
-
-@POSIX
-def test_result_is_alone_on_standard_output_when_standard_error_is_closed(small):
-    argv = [sys.executable, SCRIPT, "--data-dir", small, "--steps", "5"]
-    argv += ["--weights-png", small / "W.png"]
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" 2>&-', "sh", *argv],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert re.fullmatch(r"test accuracy: 0\.\d{4}\n", done.stdout)
+    results = []
+    for argv, added in [
+        ([SCRIPT, "--seed", "1"], closed),
+        (["-c", bare], {"TF_CPP_MIN_LOG_LEVEL": "3"}),
+    ]:
+        process = subprocess.Popen(
+            [sys.executable, *argv],
+            cwd=tmp_path,
+            env={**env, **added},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        results.append(process)
+    (out, err), (_, noise) = (process.communicate() for process in results)
+    assert [process.returncode for process in results] == [0, 0]
+    assert 0.905 < printed_accuracy(out) < 0.927
+    lines = err.splitlines()
+    assert sum(line.startswith("step ") for line in lines) == 10
+    assert len(lines) - 10 <= len(noise.splitlines())
+    assert "deprecat" not in err.lower()
+    mnist = {name: (MNIST / name).read_bytes() for name in data.FILES}
+    assert contents(tmp_path / "MNIST_data") == mnist
 
 
 def begin(small, *python):
     """Start a long training; return the process once its first step is reported."""
-    argv = [SCRIPT, "--data-dir", str(small), "--steps", "20000"]
+    argv = [SCRIPT, "--data-dir", str(small), "--steps", "5000"]
     process = subprocess.Popen(
         [sys.executable, *python, *argv],
         stdin=subprocess.PIPE,
@@ -491,12 +459,7 @@ def test_ctrl_c_ends_the_process(small):
 def test_ctrl_c_at_a_prompt_ends_the_run_alone(small):
     process = begin(small, "-i")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate("print(W.eval().shape, step < 20000)\n")
-    assert process.returncode == 0 and out == "(784, 10) True\n"
-
-
-def test_exploring_at_a_prompt(small):
-    question = "y.eval({x: mnist.test.images[:1]}).sum().round(4)\n"
-    argv = ("-i", SCRIPT, "--data-dir", small, "--steps", 1)
-    done = python(*argv, input=question)
-    assert done.stdout.splitlines()[1:] in (["1.0"], ["np.float32(1.0)"])
+    out, err = process.communicate("print(W.eval().shape, step < 5000)\nopen('no')\n")
+    assert process.returncode in (0, 130)  # from Python 3.14 on it remembers Ctrl-C
+    assert out == "(784, 10) True\n"
+    assert err.count("Traceback") == 2 and "FileNotFoundError: [Errno 2]" in err
