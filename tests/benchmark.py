@@ -26,7 +26,10 @@ STEPS = 2 * EPOCH
 
 
 def keras_fit():
-    """Train the same model as the script, with the same batches and rate."""
+    """Train the same model as the script, with the same batch size and rate.
+
+    Keras shuffles by itself, and computes the accuracy of each batch as well.
+    """
     import keras
 
     sys.path.insert(0, str(ROOT))

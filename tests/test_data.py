@@ -151,6 +151,11 @@ def test_seed_fixes_the_order(small):
     assert order(None) != order(None)
 
 
+def test_each_part_has_an_order_of_its_own(small):
+    mnist = data.read_data_sets(small, validation_size=TEST, seed=1)
+    assert positions(mnist.validation, TEST, 1) != positions(mnist.test, TEST, 1)
+
+
 @pytest.mark.parametrize("size", [0, -1, TEST + 1])
 def test_batch_size_out_of_range(small, size):
     with pytest.raises(data.DataError, match=f"must be 1 to {TEST}, not {size}"):

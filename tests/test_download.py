@@ -412,6 +412,15 @@ def test_bar_on_a_terminal(server, tmp_path, monkeypatch, kind):
         assert {len(bar) for bar in bars.split("\r")} == {0, 32}
 
 
+def test_bar_tells_how_far_a_download_came(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "MIRRORS", [server.url("stall"), server.url()])
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    data.read_data_sets(tmp_path)
+    size = len(server.files[IMAGES])
+    marks = 30 * (size // 2) // size * "#"
+    assert f"\r[{marks:30}]\n" in sys.stderr.getvalue()
+
+
 def test_no_bar_elsewhere(server, tmp_path, capfd):
     data.read_data_sets(tmp_path)
     assert capfd.readouterr() == ("", "")

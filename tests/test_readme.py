@@ -1,20 +1,18 @@
 """What the README says of the code must be there, and what it shows must come out."""
 
-import doctest
-import io
 import os
 import re
-import runpy
-import signal
+import subprocess
 import sys
 import token
 import tokenize
 
 import pytest
-from conftest import MNIST, ROOT
+from conftest import MNIST, ROOT, SCRIPT, contents
+
+import data
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SCRIPT = ROOT / "train_softmax.py"
 
 
 def section(heading):
@@ -55,49 +53,87 @@ def test_table_has_the_steps_of_the_page_in_the_scripts_order():
     assert places == sorted(places)
 
 
-def test_files_that_it_shows_exist():
-    paths = re.findall(r"\]\((?!http)(.*?)\)", README)
-    assert len(paths) >= 2
-    for path in paths:
-        assert (ROOT / path).is_file()
+def test_what_it_links_to_exists():
+    links = re.findall(r"\]\((?!http)(.*?)\)", README)
+    assert len(links) == 4
+    headings = re.findall("^## (.*)", README, re.MULTILINE)
+    for link in links:
+        if link.startswith("#"):
+            assert link in ["#" + h.lower().replace(" ", "-") for h in headings]
+        else:
+            assert (ROOT / link).is_file()
 
 
-def test_commands_for_windows_are_the_same():
-    for sh, powershell in zip(blocks(README, "sh"), blocks(README, "powershell")):
-        translated = sh.replace("python3 ", "python ").replace(" && ", "; ")
-        assert translated.replace(".venv/bin/", ".venv\\Scripts\\") == powershell
-    assert len(blocks(README, "powershell")) == 2
+def test_command_for_windows_is_the_same():
+    sh, _ = blocks(README, "sh")
+    (powershell,) = blocks(README, "powershell")
+    translated = sh.replace("python3 ", "python ").replace(" && ", "; ")
+    assert translated.replace(".venv/bin/", ".venv\\Scripts\\") == powershell
 
 
-@pytest.fixture
-def explored(monkeypatch, tmp_path):
-    """The names at the prompt after `python -i train_softmax.py --seed 0`."""
-    tf = pytest.importorskip("tensorflow.compat.v1")
-    monkeypatch.chdir(tmp_path)
-    argv = [str(SCRIPT), "--seed", "0", "--data-dir", str(MNIST)]
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    handler = signal.getsignal(signal.SIGINT)
-    with tf.Graph().as_default():
-        found = runpy.run_path(str(SCRIPT))
-        yield found
-        found["sess"].close()
-    signal.signal(signal.SIGINT, handler)
+# What a reader types at the prompt, and what is shown to come out of it.
+TYPED = SHOWN = ""
+for line in "".join(blocks(section("Explore it"), "pycon")).splitlines(keepends=True):
+    if line.startswith((">>>", "...")):
+        TYPED += line[4:] or "\n"
+    else:
+        SHOWN += line
 
 
-def test_exploring_prints_what_it_shows(explored, tmp_path):
-    text = section("Explore it")
-    snippets = blocks(text, "pycon")
-    for snippet in snippets:
-        code = [line for line in snippet.splitlines() if line[:4] in (">>> ", "... ")]
-        assert 1 <= len(code) <= 4
-    test = doctest.DocTestParser().get_doctest(
-        "\n".join(snippets), explored, "README", "README.md", 0
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory):
+    """Standard output and error, and folder, of a reader who has no network."""
+    pytest.importorskip("tensorflow")
+    folder = tmp_path_factory.mktemp("reader")
+    ours = ("no_proxy", "tf_cpp_min_log_level")
+    env = {k: v for k, v in os.environ.items() if k.lower() not in ours}
+    done = subprocess.run(
+        [sys.executable, "-i", SCRIPT, "--seed", "0"],
+        input=TYPED,
+        cwd=folder,
+        env={**env, **dict.fromkeys(["http_proxy", "https_proxy"], "http://[::1]:9")},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    report = io.StringIO()
-    result = doctest.DocTestRunner().run(test, out=report.write)
-    assert result.attempted >= 9 and result.failed == 0, report.getvalue()
-    assert len(os.listdir(tmp_path / "logs")) == 1
+    return done.stdout, done.stderr, folder
+
+
+def test_it_prints_what_the_first_screen_shows(explored):
+    out, err, _ = explored
+    *steps, result = re.findall(r"^(?:step|test) .*$", README, re.MULTILINE)[:3]
+    assert result == out.splitlines()[0]
+    assert len(steps) == 2 and set(steps) < set(err.splitlines())
+    assert len(re.findall("^step ", err, re.MULTILINE)) == 10
+
+
+def test_exploring_prints_what_it_shows(explored):
+    out, err, folder = explored
+    assert TYPED.count("\n") >= 15 and SHOWN.count("\n") >= 16
+    assert out.split("\n", 1)[1] == SHOWN
+    assert "Traceback" not in err and "Error" not in err
+    assert len(os.listdir(folder / "logs")) == 1
+
+
+def test_without_a_network_the_copy_is_taken(explored):
+    mnist = {name: (MNIST / name).read_bytes() for name in data.FILES}
+    assert contents(explored[2] / "MNIST_data") == mnist
+
+
+def test_only_what_tensorflow_does_not_let_silence_is_printed(explored):
+    bare = "import tensorflow.compat.v1 as tf; tf.disable_eager_execution(); "
+    bare += "tf.Session().run(tf.constant(1.0) + tf.placeholder_with_default(1.0, []))"
+    noise = subprocess.run(
+        [sys.executable, "-c", bare],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    err = re.split("^step   1000", explored[1], flags=re.MULTILINE)[0]
+    lines = [line for line in err.splitlines() if not line.startswith("step ")]
+    assert len(lines) <= len(noise.splitlines())
+    assert "deprecat" not in explored[1].lower()
 
 
 # The page's program, line for line but for indents of four. What changes is the README's.
@@ -122,10 +158,7 @@ print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}
 """
 
 
-def test_the_pages_own_program_runs_with_four_lines_changed(
-    monkeypatch, tmp_path, capsys
-):
-    tf = pytest.importorskip("tensorflow.compat.v1")
+def test_the_pages_own_program_runs_with_four_lines_changed(run, monkeypatch, tmp_path):
     (lines,) = blocks(section("Beside the tutorial"), "python")
     imported, v1, graph, initialised = filter(None, lines.splitlines())
     program = PAGE
@@ -136,9 +169,7 @@ def test_the_pages_own_program_runs_with_four_lines_changed(
     ]:
         assert program.count(old) == 1
         program = program.replace(old, new.format(old))
+    program = program.replace("MNIST_data/", MNIST.as_posix())
     (tmp_path / "page.py").write_text(program)
-    (tmp_path / "MNIST_data").symlink_to(MNIST)
-    monkeypatch.chdir(tmp_path)
-    with tf.Graph().as_default():
-        runpy.run_path("page.py")["sess"].close()
-    assert 0.905 <= float(capsys.readouterr().out) <= 0.927
+    _, out, _ = run(script=str(tmp_path / "page.py"))
+    assert 0.905 <= float(out) <= 0.927

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import MNIST, POSIX, SCRIPT, contents, small_files
+from conftest import MNIST, POSIX, SCRIPT, small_files
 
 import data
 
@@ -396,38 +396,6 @@ def test_what_ctrl_c_and_errors_do(run, small, monkeypatch, at_a_prompt, handler
 
 
 # The script as a reader runs it
-
-
-def test_first_run_without_a_network(tmp_path):
-    """One line on standard output; nothing of TensorFlow's that it can silence."""
-    ours = ("no_proxy", "tf_cpp_min_log_level")
-    env = {k: v for k, v in os.environ.items() if k.lower() not in ours}
-    closed = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
-    bare = "import tensorflow.compat.v1 as tf; tf.disable_eager_execution(); "
-    bare += "tf.Session().run(tf.constant(1.0) + tf.placeholder_with_default(1.0, []))"
-    results = []
-    for argv, added in [
-        ([SCRIPT, "--seed", "1"], closed),
-        (["-c", bare], {"TF_CPP_MIN_LOG_LEVEL": "3"}),
-    ]:
-        process = subprocess.Popen(
-            [sys.executable, *argv],
-            cwd=tmp_path,
-            env={**env, **added},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        results.append(process)
-    (out, err), (_, noise) = (process.communicate() for process in results)
-    assert [process.returncode for process in results] == [0, 0]
-    assert 0.905 < printed_accuracy(out) < 0.927
-    lines = err.splitlines()
-    assert sum(line.startswith("step ") for line in lines) == 10
-    assert len(lines) - 10 <= len(noise.splitlines())
-    assert "deprecat" not in err.lower()
-    mnist = {name: (MNIST / name).read_bytes() for name in data.FILES}
-    assert contents(tmp_path / "MNIST_data") == mnist
 
 
 def begin(small, *python):
