@@ -322,6 +322,7 @@ def test_folder_is_tried_before_the_first_request(server, tmp_path, monkeypatch)
         data.read_data_sets(tmp_path)
     assert str(caught.value) == f"cannot write into {tmp_path}: Permission denied"
     assert server.asked == []
+    data.read_data_sets(put(server.files, tmp_path))  # nothing is to be written there
 
 
 @POSIX
@@ -388,11 +389,14 @@ def test_interrupted_download_leaves_no_file(server, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_no_warning_with_dev_mode(server, tmp_path, monkeypatch):
-    faults = ("403", "redirect-302", "short", "cut-chunk", "login", "good")
+def test_no_warning_with_dev_mode_nor_a_thread_that_is_waited_for(
+    server, tmp_path, monkeypatch
+):
+    faults = ("drip-headers", "403", "redirect-302", "short", "cut-chunk", "good")
     monkeypatch.setattr(data, "MIRRORS", [server.url(fault) for fault in faults])
-    process = start(server, tmp_path, python=("-X", "dev", "-W", "error"))
-    assert process.communicate()[1] == b""
+    limit = "data.TIMEOUT_SECONDS = 0.5"
+    process = start(server, tmp_path, limit, python=("-X", "dev", "-W", "error"))
+    assert process.communicate(timeout=60)[1] == b""
     assert process.returncode == 0
 
 
