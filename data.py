@@ -10,7 +10,6 @@ dimension), followed by one byte for each pixel or label.
 """
 
 import collections
-import contextlib
 import functools
 import gzip
 import hashlib
@@ -128,7 +127,7 @@ class DataSet:
     @functools.cached_property
     def images(self):
         """All images in file order: (n, 784) or (n, 28, 28, 1), float32 or uint8."""
-        # From here on batches are taken from these, which the reader may change.
+        # From here on batches come from these, and show what the reader changes in them.
         self._pixels = np.multiply(self._pixels, self._scale)
         self._scale = np.uint8(1)
         return self._pixels
@@ -216,7 +215,8 @@ def _is_mnist(name, body):
 def _download_missing(folder, files, source_url):
     """Add what is missing to `files` and to `folder`, from one address or the next."""
     missing = [name for name in FILES if name not in files]
-    # The files that were there and those that come: all are MNIST's, or none is.
+    # Of the files there: under True one that is MNIST's, under False one that is not.
+    # Those that come must be of the same kind.
     kinds = {_is_mnist(name, files[name][0]): folder / name for name in files}
     addresses = source_url or MIRRORS
     addresses = [addresses] if isinstance(addresses, str) else list(addresses)
@@ -249,7 +249,7 @@ def _download_missing(folder, files, source_url):
             _save(body, part, folder / name)
             missing.pop(0)
     except OSError as error:
-        raise OSError(f"cannot write into {folder}: {error.strerror}") from None
+        raise OSError(f"cannot write into folder {folder}: {error.strerror}") from None
     if missing:
         names = ", ".join(missing)
         raise OSError(
@@ -263,10 +263,10 @@ def _save(body, part, path):
     """Write `part` and rename it to `path`: that is there whole or not at all."""
     try:
         part.write_bytes(body)
-        # What has come there meanwhile, from the reader or another run, stays.
-        with contextlib.suppress(FileExistsError):  # from a rename on Windows
-            if not os.path.lexists(path):
-                os.rename(part, path)
+        if not os.path.lexists(path):
+            os.rename(part, path)
+    except FileExistsError:  # Windows says so of the rename
+        pass  # what has come there meanwhile, from the reader or another run, stays
     finally:
         part.unlink(missing_ok=True)
 

@@ -51,8 +51,8 @@ def explain(kind, error, trace):
         sys.__excepthook__(kind, error, trace)
 
 
-# Ctrl-C ends the process at once. At a prompt (-i, IPython, Jupyter) it ends the run
-# alone: there it stays Python's own, as errors do.
+# At a prompt (-i, IPython, Jupyter) Python handles errors and Ctrl-C as usual: Ctrl-C
+# ends the run alone. Elsewhere it ends the process at once, unless it is ignored.
 if not (sys.flags.inspect or hasattr(sys, "ps1")):
     sys.excepthook = explain
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -132,7 +132,7 @@ def report(step):
 
 
 # The page: for _ in range(1000):
-# The steps are counted here, to report ten times how far the training is.
+# The steps are counted here, to report about ten times how far the training is.
 for step in range(1, args.steps + 1):
     batch_xs, batch_ys = mnist.train.next_batch(args.batch_size)
     sess.run(train_step, feed_dict={x: batch_xs, y_: batch_ys})

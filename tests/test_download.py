@@ -292,7 +292,7 @@ def test_no_folder_where_the_folder_should_be(server, tmp_path, kind):
         link(path, path if kind == "link to itself" else tmp_path / "unplugged")
     with pytest.raises(OSError) as caught:
         data.read_data_sets(path)
-    assert str(caught.value).startswith(f"cannot write into {path}: ")
+    assert str(caught.value).startswith(f"cannot write into folder {path}: ")
     assert "\n" not in str(caught.value)
     assert server.asked == [] and list(tmp_path.iterdir()) == [path]
 
@@ -320,7 +320,9 @@ def test_folder_is_tried_before_the_first_request(server, tmp_path, monkeypatch)
     monkeypatch.setattr(data.Path, "touch", refuse)
     with pytest.raises(OSError) as caught:
         data.read_data_sets(tmp_path)
-    assert str(caught.value) == f"cannot write into {tmp_path}: Permission denied"
+    assert (
+        str(caught.value) == f"cannot write into folder {tmp_path}: Permission denied"
+    )
     assert server.asked == []
     data.read_data_sets(put(server.files, tmp_path))  # nothing is to be written there
 
@@ -332,7 +334,7 @@ def test_full_disk(server, tmp_path):
     process = start(server, folder, limit)
     message = process.communicate()[1].decode().rstrip()
     assert process.returncode == 1
-    assert message == f"cannot write into {folder}: File too large"
+    assert message == f"cannot write into folder {folder}: File too large"
     assert list(folder.iterdir()) == []
 
 

@@ -109,7 +109,7 @@ def test_it_prints_what_the_first_screen_shows(explored):
 
 def test_exploring_prints_what_it_shows(explored):
     out, err, folder = explored
-    assert TYPED.count("\n") >= 15 and SHOWN.count("\n") >= 16
+    assert TYPED.count("\n") >= 12 and SHOWN.count("\n") >= 16
     assert out.split("\n", 1)[1] == SHOWN
     assert "Traceback" not in err and "Error" not in err
     assert len(os.listdir(folder / "logs")) == 1

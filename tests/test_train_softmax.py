@@ -333,7 +333,7 @@ def test_file_where_the_folder_should_be(refused, tmp_path):
     path = tmp_path / "MNIST_data"
     path.touch()
     code, message = refused("--data-dir", path)
-    assert code == 1 and message.startswith(f"error: cannot write into {path}")
+    assert code == 1 and message.startswith(f"error: cannot write into folder {path}")
     assert message.count("\n") == 1
 
 
