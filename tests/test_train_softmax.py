@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import MNIST, POSIX, SCRIPT, small_files
+from conftest import MNIST, POSIX, SCRIPT, contents
 
 import data
 
@@ -337,11 +337,11 @@ def test_file_where_the_folder_should_be(refused, tmp_path):
     assert message.count("\n") == 1
 
 
-def test_source_url(run, server, tmp_path):
-    server.files = small_files()
+def test_source_url(run, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "MIRRORS", [])
     argv = ("--data-dir", tmp_path / "new", "--source-url", server.url())
     run(*argv, "--steps", 1)
-    assert len(list((tmp_path / "new").iterdir())) == 4
+    assert contents(tmp_path / "new") == server.files
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "numpy"])
