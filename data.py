@@ -10,7 +10,6 @@ dimension), followed by one byte for each pixel or label.
 """
 
 import collections
-import functools
 import gzip
 import hashlib
 import io
@@ -119,17 +118,17 @@ class DataSet:
         self.num_examples = len(pixels)
         self.epochs_completed = 0
         self._pixels = pixels  # uint8, a quarter of the memory of float32
-        self._scale = np.uint8(1) if dtype == np.uint8 else np.float32(1 / 255)
+        self._scale = 1 if dtype == np.uint8 else np.float32(1 / 255)
         self._rng = np.random.default_rng(seed)
         self._rest = np.arange(0)  # of this epoch: the examples still to be shown
         self._shown = 0
 
-    @functools.cached_property
+    @property
     def images(self):
         """All images in file order: (n, 784) or (n, 28, 28, 1), float32 or uint8."""
         # From here on batches come from these, and show what the reader changes in them.
-        self._pixels = np.multiply(self._pixels, self._scale)
-        self._scale = np.uint8(1)
+        if self._scale:
+            self._pixels, self._scale = np.multiply(self._pixels, self._scale), None
         return self._pixels
 
     def next_batch(self, batch_size, fake_data=False, shuffle=True):
@@ -154,7 +153,8 @@ class DataSet:
             self._rest = order[lacking:]
         self._shown += batch_size
         self.epochs_completed = (self._shown - 1) // n
-        return np.multiply(self._pixels[chosen], self._scale), self.labels[chosen]
+        images = np.multiply(self._pixels[chosen], self._scale or 1)
+        return images, self.labels[chosen]
 
 
 def _read_files(folder, source_url):

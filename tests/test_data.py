@@ -192,6 +192,10 @@ def test_batches_show_what_the_reader_changed(small, dtype):
     np.testing.assert_array_equal(changed[0], images)
     np.testing.assert_array_equal(changed[1], labels)
     assert changed[0].dtype == dtype
+    with pytest.raises(
+        AttributeError
+    ):  # as the helper has it: batches would not follow
+        test.images = images
 
 
 @pytest.mark.parametrize("one_hot", [True, False])
