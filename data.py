@@ -192,9 +192,11 @@ def _parse_idx(body, name):
     header_size = 8 + 4 * len(shape)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as stream:
-            content = stream.read(MAX_BYTES)
+            content = stream.read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"not a whole gzip file ({error})") from None
+    if len(content) > MAX_BYTES:
+        raise DataError(f"more than {MAX_BYTES} bytes when unpacked")
     header = content[:header_size].ljust(header_size, b"\0")
     found = [*np.frombuffer(header, ">u4").tolist(), len(content) - header_size]
     n = max(1, found[-1] // math.prod(shape))
@@ -215,8 +217,7 @@ def _is_mnist(name, body):
 def _download_missing(folder, files, source_url):
     """Add what is missing to `files` and to `folder`, from one address or the next."""
     missing = [name for name in FILES if name not in files]
-    # Of the files there: under True one that is MNIST's, under False one that is not.
-    # Those that come must be of the same kind.
+    # One that is MNIST's (True) and one that is not (False): what comes must be alike.
     kinds = {_is_mnist(name, files[name][0]): folder / name for name in files}
     addresses = source_url or MIRRORS
     addresses = [addresses] if isinstance(addresses, str) else list(addresses)
