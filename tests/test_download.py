@@ -41,13 +41,13 @@ FAULTS = {
     "cut-chunk": "IncompleteRead",
     "not-http": "220 mail",
     "to-ftp": "redirects to ftp://127.0.0.1/",
-    "to-bad-port": "port must be|too large",
+    "to-bad-port": "port must be|too large|[Ss]ervname|getaddrinfo",
     "refused": "refused",
     "no such host": "Name or service|known|resolution|getaddrinfo",
     "certificate": "certificate",
     "not a URL": "unknown url type",
     "bad port": "nonnumeric port",
-    "port too large": "port must be|too large",
+    "port too large": "port must be|too large|[Ss]ervname|getaddrinfo",
     "space": "URL can't contain control characters",
 }
 
