@@ -126,7 +126,7 @@ class DataSet:
     @property
     def images(self):
         """All images in file order: (n, 784) or (n, 28, 28, 1), float32 or uint8."""
-        # From here on batches come from these, and show what the reader changes in them.
+        # From here on batches come from these, and show what the reader changes.
         if self._scale:
             self._pixels, self._scale = np.multiply(self._pixels, self._scale), None
         return self._pixels
@@ -139,22 +139,19 @@ class DataSet:
         `fake_data` has no effect: old programs pass it, but `read_data_sets` decides
         on it. Raises DataError unless 1 <= `batch_size` <= n.
         """
-        batch_size = operator.index(batch_size)  # a NumPy uint8 would overflow
+        size = operator.index(batch_size)  # a NumPy uint8 would overflow
         n = self.num_examples
-        if not 1 <= batch_size <= n:
-            raise DataError(
-                f"batch_size (--batch-size) must be 1 to {n}, not {batch_size}"
-            )
-        chosen, self._rest = self._rest[:batch_size], self._rest[batch_size:]
-        lacking = batch_size - len(chosen)
+        if not 1 <= size <= n:
+            raise DataError(f"batch_size (--batch-size) must be 1 to {n}, not {size}")
+        chosen, self._rest = self._rest[:size], self._rest[size:]
+        lacking = size - len(chosen)
         if lacking:
             order = self._rng.permutation(n) if shuffle else np.arange(n)
             chosen = np.concatenate([chosen, order[:lacking]])
             self._rest = order[lacking:]
-        self._shown += batch_size
+        self._shown += size
         self.epochs_completed = (self._shown - 1) // n
-        images = np.multiply(self._pixels[chosen], self._scale or 1)
-        return images, self.labels[chosen]
+        return np.multiply(self._pixels[chosen], self._scale or 1), self.labels[chosen]
 
 
 def _read_files(folder, source_url):
@@ -217,8 +214,9 @@ def _is_mnist(name, body):
 def _download_missing(folder, files, source_url):
     """Add what is missing to `files` and to `folder`, from one address or the next."""
     missing = [name for name in FILES if name not in files]
-    # One that is MNIST's (True) and one that is not (False): what comes must be alike.
-    kinds = {_is_mnist(name, files[name][0]): folder / name for name in files}
+    # What was there and what comes must all be MNIST's, or nothing of it.
+    mnists = [name for name in files if _is_mnist(name, files[name][0])]
+    others = [name for name in files if name not in mnists]
     addresses = source_url or MIRRORS
     addresses = [addresses] if isinstance(addresses, str) else list(addresses)
     failures = []
@@ -241,9 +239,10 @@ def _download_missing(folder, files, source_url):
                 failures.append(f"{url}: {error}")
                 addresses.pop(0)
                 continue
-            if (not is_mnist) in kinds:
+            strangers = others if is_mnist else mnists
+            if strangers:
                 raise DataError(
-                    f"{kinds[not is_mnist]} is {'not ' * is_mnist}MNIST's, unlike "
+                    f"{folder / strangers[0]} is {'not ' * is_mnist}MNIST's, unlike "
                     f"{url}: delete it, or take another folder (--data-dir) or "
                     "another address, with source_url= (--source-url)."
                 )
