@@ -62,10 +62,6 @@ def small_files(seed=0):
     return dict(zip(data.FILES, small_bodies(seed)))
 
 
-def digests(files):
-    return {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
-
-
 def put(files, folder):
     folder.mkdir(exist_ok=True)
     for name, body in files.items():
@@ -112,6 +108,11 @@ def run(monkeypatch, capsys):
     signal.signal(signal.SIGINT, handler)
 
 
+DRIPS = {
+    "drip": b"\r\n",
+    "drip-headers": b"X-Header: ",
+    "drip-chunk": b"Transfer-Encoding: chunked\r\n\r\n",
+}
 RUDE = "\x1b[2J\x07" + 20_000 * "no "
 
 
@@ -155,12 +156,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif fault == "quick-start":
             self.answer(body[: len(body) // 2], length=len(body))
             self.drip(b"", body)
-        elif fault == "drip":
-            self.drip(b"HTTP/1.0 200 OK\r\n\r\n", body)
-        elif fault == "drip-headers":
-            self.drip(b"HTTP/1.0 200 OK\r\n", b"X-Header: " + 1000 * b"x")
-        elif fault == "drip-chunk":
-            self.drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body)
+        elif fault in DRIPS:
+            self.drip(b"HTTP/1.1 200 OK\r\n" + DRIPS[fault], body)
         elif fault == "endless":
             self.answer(b"", length=None)
             self.write_without_end()
@@ -243,7 +240,8 @@ def serving(server):
 def server(monkeypatch):
     """Serves the small files, which are taken for MNIST's, and is the only mirror."""
     with serving(Server(small_files())) as server:
-        monkeypatch.setattr(data, "SHA256", digests(server.files))
+        digests = {n: hashlib.sha256(b).hexdigest() for n, b in server.files.items()}
+        monkeypatch.setattr(data, "SHA256", digests)
         monkeypatch.setattr(data, "TIMEOUT_SECONDS", 0.5)
         monkeypatch.setattr(data, "MIRRORS", [server.url()])
         yield server

@@ -159,13 +159,6 @@ def test_addresses_are_written_well():
     assert copy == MNIST.as_uri() + "/"
 
 
-def test_copy_serves_where_no_mirror_does(server, tmp_path, monkeypatch):
-    copy = put(server.files, tmp_path / "copy").as_uri()
-    monkeypatch.setattr(data, "MIRRORS", [server.url("403"), copy])
-    data.read_data_sets(tmp_path / "MNIST_data")
-    assert contents(tmp_path / "MNIST_data") == server.files
-
-
 def test_data_py_alone_does_not_speak_of_the_copy(tmp_path):
     shutil.copy(ROOT / "data.py", tmp_path)
     code = "import data; data.MIRRORS[:2] = ['a', 'b']; data.read_data_sets('MNIST')"
