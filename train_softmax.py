@@ -41,14 +41,12 @@ def explain(kind, error, trace):
     """Say in a line what the reader can put right; show a defect's traceback."""
     missing = error.name if kind is ModuleNotFoundError else None
     if missing == "data":
-        print("error: data.py must lie beside train_softmax.py", file=sys.stderr)
+        error = "data.py must lie beside train_softmax.py"
     elif missing in ("numpy", "tensorflow"):
-        way_out = "run .venv/bin/python train_softmax.py, as the README says"
-        print(f"error: {error}: {way_out}", file=sys.stderr)
-    elif issubclass(kind, OSError) or kind.__name__ == "DataError":
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+        error = f"{error}: run .venv/bin/python train_softmax.py, as the README says"
+    elif not (issubclass(kind, OSError) or kind.__name__ == "DataError"):
+        return sys.__excepthook__(kind, error, trace)
+    print(f"error: {error}", file=sys.stderr)
 
 
 # At a prompt (-i, IPython, Jupyter) Python handles errors and Ctrl-C as usual: Ctrl-C
