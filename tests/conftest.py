@@ -90,8 +90,6 @@ def small(tmp_path):
 def run(monkeypatch, capsys):
     """Run a program in a graph of its own; return its names and its output."""
     tf = pytest.importorskip("tensorflow.compat.v1")
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     sessions = []
 
@@ -105,15 +103,6 @@ def run(monkeypatch, capsys):
     yield run
     for session in reversed(sessions):
         session.close()
-    signal.signal(signal.SIGINT, handler)
-
-
-DRIPS = {
-    "drip": b"\r\n",
-    "drip-headers": b"X-Header: ",
-    "drip-chunk": b"Transfer-Encoding: chunked\r\n\r\n",
-}
-RUDE = "\x1b[2J\x07" + 20_000 * "no "
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -121,89 +110,86 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         _, fault, name = self.path.split("/")
-        body = self.server.files[name]
+        self.body = self.server.files[name]
         self.server.asked.append(self.path)
         self.server.on_get(name)
-        if fault == "last":
-            fault = "404" if name == data.FILES[-1] else "good"
-        if fault.isdigit():
-            self.answer(b"refused", status=int(fault))
-        elif fault.startswith("redirect"):
-            self.redirect(int(fault[-3:]), f"/good/{name}", endless=True)
-        elif fault == "to-ftp":
-            self.redirect(302, f"ftp://127.0.0.1/{name}")
-        elif fault == "to-bad-port":
-            self.redirect(302, f"http://127.0.0.1:{10**20}/{name}")
-        elif fault == "rude":
-            self.wfile.write(f"HTTP/1.0 404 {RUDE}\r\n\r\n".encode())
-        elif fault == "unprintable":
-            self.wfile.write(b"\1\2\3\r\n")
-        elif fault == "login":
-            self.answer(b"<html><form>Please log in to this network</form></html>")
-        elif fault == "other":
-            self.answer(small_files(seed=1)[name])
-        elif fault in ("short", "short-unsaid", "reset", "stall"):
-            said = None if fault == "short-unsaid" else len(body)
-            self.answer(body[: len(body) // 2], length=said)
-            if fault == "reset":
-                at_once = struct.pack("ii", 1, 0)
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-                self.connection.close()
-            elif fault == "stall":
-                self.server.closing.wait()
-        elif fault == "silent":
-            self.server.closing.wait()
-        elif fault == "quick-start":
-            self.answer(body[: len(body) // 2], length=len(body))
-            self.drip(b"", body)
-        elif fault in DRIPS:
-            self.drip(b"HTTP/1.1 200 OK\r\n" + DRIPS[fault], body)
-        elif fault == "endless":
-            self.answer(b"", length=None)
-            self.write_without_end()
-        elif fault == "many":
-            self.answer(body, length="many")
-        elif fault == "one":
-            self.answer(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body), 200, 1, chunked=1)
-        elif fault == "cut-chunk":
-            self.answer(b"ffffff\r\n" + body[:1000], length=None, chunked=True)
-        elif fault == "not-http":
-            self.wfile.write(b"220 mail.example ESMTP\r\n")
-        else:
-            self.answer(body)
+        FAULTS[fault][0](self)
 
-    def answer(self, body, status=200, length="true", chunked=False):
+    def answer(self, body=None, status=200, header="Content-Length", value=None):
+        body = self.body if body is None else body
         self.send_response(status)
-        if length is not None:
-            self.send_header(
-                "Content-Length", len(body) if length == "true" else length
-            )
-        if chunked:
-            self.send_header("Transfer-Encoding", "chunked")
+        self.send_header(header, len(body) if value is None else value)
         self.end_headers()
         self.wfile.write(body)
 
-    def redirect(self, status, location, endless=False):
-        self.send_response(status)
-        self.send_header("Location", location)
-        self.end_headers()
-        if endless:
-            self.write_without_end()
+    def short(self):
+        self.answer(self.body[: len(self.body) // 2], value=len(self.body))
 
-    def write_without_end(self):
-        while not self.server.closing.is_set():
-            self.wfile.write(bytes(1 << 20))
+    def stall(self):
+        self.short()
+        self.server.closing.wait()
 
-    def drip(self, start, rest):
-        self.wfile.write(start)
-        for k in range(len(rest)):
-            self.wfile.write(rest[k : k + 1])
-            self.wfile.flush()
+    def reset(self):
+        self.short()
+        at_once = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.connection.close()
+
+    def drip(self, start):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
+        for byte in self.body:
+            self.wfile.write(bytes([byte]))
             if self.server.closing.wait(0.1):
                 break
 
+    def endless(self):
+        self.answer(b"", header="X-Length")
+        while not self.server.closing.is_set():
+            self.wfile.write(bytes(1 << 16))
+
+    def last(self):
+        last = self.path.endswith(data.FILES[-1])
+        self.answer(status=404 if last else 200)
+
     def log_message(self, *args):
         pass
+
+
+NOTHING = "nothing much came for 0.5 seconds"
+RUDE = "\x1b[2J\x07" + 20_000 * "no "
+
+# What the server does, and what is said of it.
+FAULTS = {
+    "good": (Handler.answer, None),
+    "last": (Handler.last, None),
+    "403": (lambda h: h.answer(status=403), "HTTP Error 403: Forbidden"),
+    "rude": (
+        lambda h: h.wfile.write(f"HTTP/1.0 404 {RUDE}\r\n\r\n".encode()),
+        r"HTTP Error 404: \[2Jno no no ",
+    ),
+    "unprintable": (
+        lambda h: h.wfile.write(b"\1\2\3\r\n"),
+        r"BadStatusLine\('\\x01\\x02\\x03",
+    ),
+    "login": (lambda h: h.answer(b"<html>Please log in"), "not a whole gzip file .*<h"),
+    "other": (
+        lambda h: h.answer(small_files(seed=1)[h.path.split("/")[-1]]),
+        "not MNIST's$",
+    ),
+    "short": (Handler.short, "not a whole gzip file .*ended before"),
+    "reset": (Handler.reset, "reset|forcibly closed|aborted|not a whole"),
+    "stall": (Handler.stall, NOTHING),
+    "silent": (lambda h: h.server.closing.wait(), NOTHING),
+    "drip": (lambda h: h.drip(b"\r\n"), NOTHING),
+    "drip-headers": (lambda h: h.drip(b"X-Header: "), NOTHING),
+    "endless": (Handler.endless, "more than 5000000 bytes came"),
+    "many": (lambda h: h.answer(value="many"), "'many'"),
+    "cut-chunk": (
+        lambda h: h.answer(b"ffffff\r\n", header="Transfer-Encoding", value="chunked"),
+        "IncompleteRead",
+    ),
+    "not-http": (lambda h: h.wfile.write(b"220 mail.example ESMTP\r\n"), "220 mail"),
+}
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -240,7 +226,10 @@ def serving(server):
 def server(monkeypatch):
     """Serves the small files, which are taken for MNIST's, and is the only mirror."""
     with serving(Server(small_files())) as server:
-        digests = {n: hashlib.sha256(b).hexdigest() for n, b in server.files.items()}
+        digests = {
+            name: hashlib.sha256(gzip.decompress(body)).hexdigest()
+            for name, body in server.files.items()
+        }
         monkeypatch.setattr(data, "SHA256", digests)
         monkeypatch.setattr(data, "TIMEOUT_SECONDS", 0.5)
         monkeypatch.setattr(data, "MIRRORS", [server.url()])
