@@ -1,17 +1,15 @@
 """The program of "TensorFlow MNIST Dataset and Softmax Regression", running again.
 
 Read it beside the page: https://data-flair.training/blogs/tensorflow-mnist-dataset/
-The page's program begins at the first heading, `# === ... ===`. The lines before it
-read the options and make errors short: skip them.
+The page begins at the first heading, `# === ... ===`. Before it are the options.
 
-    python train_softmax.py       train, and print the accuracy on the test images
-    python -i train_softmax.py    then go on at a prompt, with every name below
+    .venv/bin/python train_softmax.py       train, and print the test accuracy
+    .venv/bin/python -i train_softmax.py    then go on at a prompt, with every name below
 """
 
 import argparse
 import math
 import os
-import signal
 import sys
 
 parser = argparse.ArgumentParser(
@@ -26,35 +24,12 @@ flag("--batch-size", type=int, default=100, help="training images in each step")
 flag("--seed", type=int, help="the same number gives the same batches again")
 flag("--source-url", help="download the files from here, not from MNIST's mirrors")
 flag("--weights-png", help="draw what W has learned into this file")
-args = parser.parse_args()
-if min(args.steps, args.batch_size) < 1:
-    parser.error("--steps and --batch-size must be 1 or more")
-if not 0 < args.learning_rate < math.inf:
-    parser.error("--learning-rate must be a finite number above 0")
-if args.seed is not None and args.seed < 0:
-    parser.error("--seed must be 0 or more")
+# In a notebook's cell there is no __file__, and the arguments are the notebook's own.
+args = parser.parse_args(None if "__file__" in globals() else [])
+if not (args.steps > 0 and 0 < args.batch_size <= 110_000 and args.learning_rate > 0):
+    parser.error("--steps and --learning-rate must be > 0, --batch-size 1 to 110000")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fewer lines of TensorFlow's own
-
-
-def explain(kind, error, trace):
-    """Say in a line what the reader can put right; show a defect's traceback."""
-    missing = error.name if kind is ModuleNotFoundError else None
-    if missing == "data":
-        error = "data.py must lie beside train_softmax.py"
-    elif missing in ("numpy", "tensorflow"):
-        error = f"{error}: run .venv/bin/python train_softmax.py, as the README says"
-    elif not (issubclass(kind, OSError) or kind.__name__ == "DataError"):
-        return sys.__excepthook__(kind, error, trace)
-    print(f"error: {error}", file=sys.stderr)
-
-
-# At a prompt (-i, IPython, Jupyter) Python handles errors and Ctrl-C as usual: Ctrl-C
-# ends the run alone. Elsewhere it ends the process at once, unless it is ignored.
-if not (sys.flags.inspect or hasattr(sys, "ps1")):
-    sys.excepthook = explain
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # === What is TensorFlow MNIST Dataset? ===
@@ -65,9 +40,12 @@ import data as input_data
 
 # The page: mnist = input_data.read_data_sets("MNIST_data/", one_hot=True)
 # The folder is a flag here, and two arguments are added, None unless a flag is given.
-mnist = input_data.read_data_sets(
-    args.data_dir, one_hot=True, seed=args.seed, source_url=args.source_url
-)
+try:
+    mnist = input_data.read_data_sets(
+        args.data_dir, one_hot=True, seed=args.seed, source_url=args.source_url
+    )
+except (OSError, ValueError) as error:
+    sys.exit(f"error: {error}")
 
 
 # === Implementation of MNIST Dataset in TensorFlow ===
@@ -126,7 +104,7 @@ def report(step):
         )
     right = (probabilities.argmax(1) == labels.argmax(1)).mean()
     validation = f"validation cross-entropy {loss:.4f}  accuracy {right:.4f}"
-    print(f"step {step:6}  {validation}", file=sys.stderr)
+    print(f"step {step:6}  {validation}", flush=True)
 
 
 # The page: for _ in range(1000):
@@ -174,6 +152,9 @@ def draw_weights(W):
 
 if args.weights_png is not None:
     picture = tf.io.encode_png(draw_weights(W.eval())).eval()
-    with open(args.weights_png, "wb") as file:
-        file.write(picture)
-    print(f"wrote {args.weights_png}", file=sys.stderr)
+    try:
+        with open(args.weights_png, "wb") as file:
+            file.write(picture)
+    except OSError as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {args.weights_png}", flush=True)
