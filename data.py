@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Digests of the unpacked files, looked at when files come into a folder.
+# Digests of the unpacked files, compared only when something is downloaded.
 SHA256 = {
     "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -61,7 +61,7 @@ def read_data_sets(
     Args:
       train_dir: folder of the four files; missing ones are downloaded into it. Those
         there win over `source_url`, so other data needs a folder of its own.
-      fake_data: no files, but as many images as MNIST's, all white (1.0), labelled 0.
+      fake_data: no files: MNIST's number of images, each pixel 1.0 or 255, labels 0.
       one_hot: labels as float32 rows (n, 10), not as class numbers (n,), NumPy's int.
       dtype: of the images: float32 in [0, 1], or uint8 in [0, 255].
       reshape: images as (n, 784), not as (n, 28, 28, 1).
@@ -70,9 +70,9 @@ def read_data_sets(
       seed: int of 0 or more that fixes the order of batches.
       source_url: a base URL, instead of `MIRRORS`, of MNIST or of data in its format.
 
-    Raises ValueError for a file that is damaged or of another data set than the rest,
-    or an argument out of range; TypeError for another `dtype`; OSError if a file
-    cannot be downloaded or written.
+    Raises ValueError for a file that is damaged or, when downloaded, unlike those
+    there, or an argument out of range; TypeError for another `dtype`; OSError if a
+    file cannot be downloaded or written.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
     if dtype not in (np.float32, np.uint8):
@@ -87,13 +87,13 @@ def read_data_sets(
         images, labels, test_images, test_labels = _read_files(folder, source_url)
     size = validation_size
     if not 0 <= size <= len(images):
-        raise ValueError(f"validation_size must be 0 to {len(images)}, not {size}")
+        raise ValueError(f"{train_dir}: validation_size {size}, not 0 to {len(images)}")
     shape = (-1, 784) if reshape else (-1, 28, 28, 1)
-    scale = np.float32(1 / 255) if dtype == np.float32 else np.uint8(1)
+    # Also times 1 the pixels are a new array, which a program may change.
+    scale = np.float32(1 / 255) if dtype == np.float32 else 1
     images, test_images = (a.reshape(shape) * scale for a in (images, test_images))
-    # Row k is what becomes of the label k.
-    rows = np.eye(10, dtype=np.float32) if one_hot else np.arange(10)
-    labels, test_labels = rows[labels], rows[test_labels]
+    table = np.eye(10, dtype=np.float32) if one_hot else np.arange(10)
+    labels, test_labels = table[labels], table[test_labels]  # label k becomes table[k]
     seeds = np.random.SeedSequence(seed).spawn(3)  # an independent one for each part
     return Datasets(
         train=DataSet(images[size:], labels[size:], seeds[0]),
@@ -112,7 +112,7 @@ class DataSet:
     """
 
     def __init__(self, images, labels, seed):
-        # The helper's own names, which old programs assign to; `next_batch` follows.
+        # Old programs assign to these, the helper's own names; `next_batch` follows.
         self._images = images
         self._labels = labels
         self._num_examples = len(images)
@@ -130,15 +130,15 @@ class DataSet:
         """Return the next `batch_size` images and labels, each a new array.
 
         An epoch shows every example once, in a random order of its own, or in file
-        order without `shuffle`. At its end a batch goes on into the next epoch.
-        `fake_data` is the helper's, too; here `read_data_sets` alone decides on it.
-        Raises ValueError unless 1 <= `batch_size` <= 2 n.
+        order if it begins without `shuffle`. At its end a batch goes on into the next.
+        `fake_data` is ignored here: what `read_data_sets` was told counts. Raises
+        ValueError unless 1 <= `batch_size` <= 2 n, the most that the helper gave.
         """
         n, size = self._num_examples, operator.index(batch_size)
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At the start, be it a program's new one, and where a program has changed n.
+        # Both are 0 before the first batch, and where a program starts again.
         if self._index_in_epoch == self._epochs_completed == 0 or len(self._order) != n:
             self._order = new_order(n)
         start = min(self._index_in_epoch, n)
@@ -174,7 +174,7 @@ def _missing(folder):
 
 
 def _read(path):
-    """Return what `_parse` does of the file at `path`."""
+    """`_parse` the file at `path`; an error names it and the way out."""
     try:
         return _parse(path.read_bytes(), path.name)
     except (OSError, ValueError) as error:
@@ -190,12 +190,12 @@ def _parse(body, name):
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"not a whole gzip file ({error})") from None
     if not 0 < len(content) <= MAX_BYTES:
-        raise ValueError(f"{len(content)} bytes unpacked, expected 1 to {MAX_BYTES}")
+        raise ValueError(f"unpacked {len(content)} bytes, expected 1 to {MAX_BYTES}")
     shape, size = ((28, 28), 784) if "images" in name else ((), 1)
     start = 8 + 4 * len(shape)
     header = np.frombuffer(content[:start].ljust(start, b"\0"), ">u4").tolist()
     found = [*header, len(content) - start]
-    n = max(1, found[-1] // size)
+    n = max(1, found[-1] // size)  # as the length has it; the header must agree
     # The magic number: 8 for unsigned bytes, then 1 or 3 for how many dimensions.
     expected = [0x801 + len(shape), n, *shape, n * size]
     if found != expected:
@@ -213,10 +213,10 @@ def _is_mnist(content, name):
 def _download(folder, source_url):
     """Fetch what is missing in `folder`, from one address or the next.
 
-    What is there and what comes must all be MNIST's, or nothing of it.
+    A file that comes and those that were there must all be MNIST's, or none of them.
     """
     there = [name for name in FILES if name not in _missing(folder)]
-    mnists = [name for name in there if _is_mnist(_read(folder / name)[0], name)]
+    mnists = {name: _is_mnist(_read(folder / name)[0], name) for name in there}
     reasons = []
     for address in [source_url] if source_url else MIRRORS:
         for name in _missing(folder):
@@ -232,7 +232,7 @@ def _download(folder, source_url):
                 reasons.append(f"{url}: {error}")
                 break
             _show("]\n")
-            strangers = [other for other in there if (other in mnists) != is_mnist]
+            strangers = [other for other in there if mnists[other] != is_mnist]
             if strangers:
                 raise ValueError(
                     f"{folder / strangers[0]} is {'not ' * is_mnist}MNIST's, unlike "
@@ -260,7 +260,7 @@ def _save(body, folder, name):
 
 
 def _get(url):
-    """Return the bytes that `url` serves; show 30 marks on the way."""
+    """Return the bytes that `url` serves; show up to 30 marks on the way."""
     response = _in_time(urllib.request.urlopen, url)
     size = int(response.headers.get("Content-Length", 0)) or MAX_BYTES
     body = bytearray()
@@ -270,7 +270,6 @@ def _get(url):
         _show("#" * (30 * len(body) // size - marks))
         if len(body) > MAX_BYTES:
             raise OSError(f"more than {MAX_BYTES} bytes came")
-    response.close()
     return body
 
 

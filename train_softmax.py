@@ -26,8 +26,8 @@ flag("--source-url", help="download the files from here, not from MNIST's mirror
 flag("--weights-png", help="draw what W has learned into this file")
 # In a notebook's cell there is no __file__, and the arguments are the notebook's own.
 args = parser.parse_args(None if "__file__" in globals() else [])
-if not (args.steps > 0 and 0 < args.batch_size <= 110_000 and args.learning_rate > 0):
-    parser.error("--steps and --learning-rate must be > 0, --batch-size 1 to 110000")
+if not (args.steps > 0 and args.learning_rate > 0 and args.batch_size > 0):
+    parser.error("--steps, --learning-rate and --batch-size must be above 0")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fewer lines of TensorFlow's own
 
@@ -46,6 +46,8 @@ try:
     )
 except (OSError, ValueError) as error:
     sys.exit(f"error: {error}")
+if args.batch_size > 2 * mnist.train.num_examples:
+    parser.error(f"--batch-size must be at most {2 * mnist.train.num_examples}")
 
 
 # === Implementation of MNIST Dataset in TensorFlow ===
@@ -74,7 +76,7 @@ y_ = tf.placeholder(tf.float32, [None, 10])
 
 # The page: cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y),
 #               reduction_indices=[1]))
-# That is NaN once a probability in y is so small that float32 rounds it to 0.
+# That is NaN or infinite once float32 rounds a small probability in y to 0.
 # Computed from the logits, the same function stays finite.
 cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
@@ -94,21 +96,19 @@ tf.global_variables_initializer().run()
 def report(step):
     """Print how the model does on the validation images; refuse to go on with NaN."""
     images, labels = mnist.validation.images, mnist.validation.labels
-    loss, probabilities = sess.run(
-        [cross_entropy, y], feed_dict={x: images, y_: labels}
-    )
+    loss, predicted = sess.run([cross_entropy, y], feed_dict={x: images, y_: labels})
     if not math.isfinite(loss):
-        raise SystemExit(
+        sys.exit(
             f"error: at step {step} the cross-entropy is {loss}: --learning-rate "
             f"{args.learning_rate:g} is too large, try a smaller one"
         )
-    right = (probabilities.argmax(1) == labels.argmax(1)).mean()
+    right = (predicted.argmax(1) == labels.argmax(1)).mean()
     validation = f"validation cross-entropy {loss:.4f}  accuracy {right:.4f}"
     print(f"step {step:6}  {validation}", flush=True)
 
 
 # The page: for _ in range(1000):
-# The steps are counted here, to report about ten times how far the training is.
+# The steps are counted here, to report at most ten times how far the training is.
 for step in range(1, args.steps + 1):
     batch_xs, batch_ys = mnist.train.next_batch(args.batch_size)
     sess.run(train_step, feed_dict={x: batch_xs, y_: batch_ys})
@@ -134,14 +134,14 @@ print(f"test accuracy: {test_accuracy:.4f}", flush=True)
 import numpy as np
 
 
-def draw_weights(W):
+def draw_weights(weights):
     """Return the columns of W, float32 (784, 10), as uint8 pixels (224, 560, 3).
 
     Two rows of five digits, each 28 x 28 weights enlarged four times. White is no
     evidence, blue is evidence for the digit and red against it; the strongest of
     all ten digits has the full colour.
     """
-    tiles = W.reshape(28, 28, 2, 5).transpose(2, 0, 3, 1).reshape(56, 140)
+    tiles = weights.reshape(28, 28, 2, 5).transpose(2, 0, 3, 1).reshape(56, 140)
     strength = tiles / (np.abs(tiles).max() or 1)
     red = 1 - np.maximum(strength, 0)
     green = 1 - np.abs(strength)
@@ -156,5 +156,5 @@ if args.weights_png is not None:
         with open(args.weights_png, "wb") as file:
             file.write(picture)
     except OSError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {args.weights_png}: {error.strerror}")
     print(f"wrote {args.weights_png}", flush=True)

@@ -112,7 +112,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         _, fault, name = self.path.split("/")
         self.body = self.server.files[name]
         self.server.asked.append(self.path)
-        self.server.on_get(name)
         FAULTS[fault][0](self)
 
     def answer(self, body=None, status=200, header="Content-Length", value=None):
@@ -199,7 +198,6 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.asked = files, []
-        self.on_get = lambda name: None
         self.closing = threading.Event()
 
     def url(self, fault="good"):

@@ -75,7 +75,9 @@ def test_validation_size(small, size):
 
 @pytest.mark.parametrize("size", [-1, TRAIN + 1])
 def test_validation_size_out_of_range(small, size):
-    with pytest.raises(ValueError, match=f"must be 0 to {TRAIN}, not {size}"):
+    with pytest.raises(
+        ValueError, match=f"{small}: validation_size {size}, not 0 to {TRAIN}"
+    ):
         data.read_data_sets(small, validation_size=size)
 
 
@@ -207,6 +209,13 @@ for _ in range(3):
 for _ in range(6):
     train.next_batch(70)
     print(train._index_in_epoch, train._epochs_completed)
+## the same batch again, in a later epoch: True 50 1
+train.next_batch(300), train.next_batch(50)
+batches = []
+for _ in range(2):
+    train._index_in_epoch = 0
+    batches.append(train.next_batch(50)[0])
+print((batches[0] == batches[1]).all(), train._index_in_epoch, train._epochs_completed)
 ## from a place on, in the files' order: True 250
 train._index_in_epoch = 200
 images, _ = train.next_batch(50, shuffle=False)
@@ -288,6 +297,7 @@ def test_fake_data_is_white_and_touches_no_file(tmp_path, monkeypatch, one_hot):
     mnist = data.read_data_sets(tmp_path / "none", True, one_hot)
     assert not (tmp_path / "none").exists()
     assert [part.num_examples for part in mnist] == [55000, 5000, 10000]
+    assert [len(part.labels) for part in mnist] == [55000, 5000, 10000]
     images, labels = mnist.test.next_batch(100)
     assert images.shape == (100, 784) and images.dtype == np.float32
     assert (images == 1).all() and (mnist.test.images == 1).all()
@@ -365,8 +375,8 @@ def test_as_many_labels_as_images(small):
 
 
 def test_empty_file_and_web_page(small):
-    assert ": 0 bytes unpacked" in parse_error(small, LABELS, b"")
-    assert ": 0 bytes unpacked" in parse_error(small, LABELS, gzip.compress(b""))
+    assert ": unpacked 0 bytes," in parse_error(small, LABELS, b"")
+    assert ": unpacked 0 bytes," in parse_error(small, LABELS, gzip.compress(b""))
     parse_error(small, LABELS, b"<html>Please log in</html>")
     assert "[1633837824, 0, -5]" in parse_error(small, LABELS, gzip.compress(b"abc"))
 
@@ -389,7 +399,7 @@ def test_the_limit_itself_is_allowed(small, monkeypatch):
     monkeypatch.setattr(data, "MAX_BYTES", size)
     data.read_data_sets(small)
     monkeypatch.setattr(data, "MAX_BYTES", size - 1)
-    with pytest.raises(ValueError, match=f"{size} bytes unpacked, expected 1 to"):
+    with pytest.raises(ValueError, match=f"unpacked {size} bytes, expected 1 to"):
         data.read_data_sets(small)
 
 

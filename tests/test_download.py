@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.parse
 
 import pytest
@@ -99,7 +98,8 @@ def test_fault_before_a_good_mirror(fault, server, tmp_path, monkeypatch, capfd)
     assert contents(folder) == server.files
     assert len(server.asked) <= 5  # an address that failed is not asked again
     first, second = f"{address.rstrip('/')}/{IMAGES}", server.url() + IMAGES
-    pattern = rf"Fetching {re.escape(first)}\n.*\n(.*)\nFetching {re.escape(second)}\n"
+    bar = r"\[#{0,30}"
+    pattern = rf"Fetching {re.escape(first)}\n{bar}\n(.*)\nFetching {re.escape(second)}"
     (said,) = re.findall(pattern, capfd.readouterr().err)
     assert re.search(says, said)
     assert len(said) <= 200 and said.isprintable()
@@ -330,11 +330,11 @@ def test_killed_before_the_file_has_its_name(server, tmp_path):
 
 @POSIX
 def test_interrupted_download_leaves_no_file(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MIRRORS", [server.url("silent")])
-    asked = threading.Event()
-    server.on_get = lambda name: asked.set()
+    monkeypatch.setattr(data, "MIRRORS", [server.url("stall")])
     process = start(server, tmp_path)
-    assert asked.wait(60)
+    # The marks are shown at once, before their line ends.
+    said = f"Fetching {server.url('stall')}{IMAGES}\n[##########"
+    assert process.stderr.read(len(said)) == said
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode == -signal.SIGINT
@@ -342,11 +342,13 @@ def test_interrupted_download_leaves_no_file(server, tmp_path, monkeypatch):
 
 
 def test_no_warning_with_dev_mode_nor_a_thread_that_is_waited_for(
-    server, tmp_path, monkeypatch
+    server, small, tmp_path, monkeypatch
 ):
-    faults = ("drip-headers", "short", "good")
-    monkeypatch.setattr(data, "MIRRORS", [server.url(fault) for fault in faults])
+    mirrors = [server.url("drip-headers"), server.url("short"), small.as_uri()]
+    monkeypatch.setattr(data, "MIRRORS", mirrors)
     limit = "data.TIMEOUT_SECONDS = 0.5"
-    process = start(server, tmp_path, limit, python=("-X", "dev", "-W", "error"))
+    process = start(
+        server, tmp_path / "new", limit, python=("-X", "dev", "-W", "error")
+    )
     assert not re.search("Warning|Exception|Error", process.communicate(timeout=60)[1])
     assert process.returncode == 0
