@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 # processes that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["no_proxy"] = "*"  # every address in the tests is on this machine
+os.environ.pop("PYTHONUNBUFFERED", None)  # processes are to buffer as a reader's do
 
 import data
 
