@@ -157,4 +157,4 @@ if args.weights_png is not None:
             file.write(picture)
     except OSError as error:
         sys.exit(f"error: {args.weights_png}: {error.strerror}")
-    print(f"wrote {args.weights_png}", flush=True)
+    print(f"wrote {args.weights_png}")
