@@ -24,7 +24,7 @@ flag("--batch-size", type=int, default=100, help="training images in each step")
 flag("--seed", type=int, help="the same number gives the same batches again")
 flag("--source-url", help="download the files from here, not from MNIST's mirrors")
 flag("--weights-png", help="draw what W has learned into this file")
-# In a notebook's cell there is no __file__, and the arguments are the notebook's own.
+# None is the command line. In a notebook's cell, without __file__, that is not ours.
 args = parser.parse_args(None if "__file__" in globals() else [])
 if not (args.steps > 0 and args.learning_rate > 0 and args.batch_size > 0):
     parser.error("--steps, --learning-rate and --batch-size must be above 0")
