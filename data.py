@@ -270,6 +270,7 @@ def _get(url):
         _show("#" * (30 * len(body) // size - marks))
         if len(body) > MAX_BYTES:
             raise OSError(f"more than {MAX_BYTES} bytes came")
+    response.close()
     return body
 
 
