@@ -16,9 +16,9 @@ import io
 import operator
 import os
 import sys
-import tempfile
 import threading
 import urllib.request
+import uuid
 import zlib
 from collections import namedtuple
 from pathlib import Path
@@ -249,12 +249,17 @@ def _download(folder, source_url):
 
 
 def _save(body, folder, name):
-    """Write a file that is there whole or not at all, and its folder."""
+    """Make `folder` and write the file `name` into it, whole or not at all."""
+    hidden = folder / f".{name}.{uuid.uuid4()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as hidden:
-            Path(hidden, name).write_bytes(body)
-            os.replace(Path(hidden, name), folder / name)
+        try:
+            hidden.write_bytes(body)
+            os.rename(hidden, folder / name)
+        except FileExistsError:  # on Windows: another process was faster
+            pass
+        finally:
+            hidden.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(f"cannot write into {folder}: {error.strerror}") from None
 

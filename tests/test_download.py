@@ -279,6 +279,13 @@ def test_no_folder_where_the_folder_should_be(server, tmp_path, kind):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not os.path.ismount("/sys"), reason="/sys is Linux's")
+def test_folder_that_may_not_be_written(server):
+    """Nobody may make a file there, not even root."""
+    with pytest.raises(OSError, match=r"^cannot write into /sys: \w[\w -]+$"):
+        data.read_data_sets("/sys")
+
+
 def start(server, folder, *lines, python=()):
     """Start a process that downloads into `folder` and prints its errors."""
     code = [
@@ -316,10 +323,24 @@ def test_several_processes_at_once(server, tmp_path):
     assert contents(folder) == server.files
 
 
+def test_a_file_that_another_process_wrote_meanwhile_stays(
+    server, tmp_path, monkeypatch
+):
+    """Windows does not let a file take the name of one that is there."""
+
+    def rename(hidden, path):
+        path.write_bytes(hidden.read_bytes())
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "rename", rename)
+    data.read_data_sets(tmp_path)
+    assert contents(tmp_path) == server.files
+
+
 @POSIX
 def test_killed_before_the_file_has_its_name(server, tmp_path):
     """The name is not there yet, and what is beside it disturbs nobody."""
-    process = start(server, tmp_path, "os.replace = lambda *_: os.kill(os.getpid(), 9)")
+    process = start(server, tmp_path, "os.rename = lambda *_: os.kill(os.getpid(), 9)")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     (hidden,) = tmp_path.iterdir()
