@@ -269,13 +269,15 @@ def _get(url):
     response = _in_time(urllib.request.urlopen, url)
     size = int(response.headers.get("Content-Length", 0)) or MAX_BYTES
     body = bytearray()
-    while piece := _in_time(response.read, 10_000):
-        marks = 30 * len(body) // size
-        body += piece
-        _show("#" * (30 * len(body) // size - marks))
-        if len(body) > MAX_BYTES:
-            raise OSError(f"more than {MAX_BYTES} bytes came")
-    response.close()
+    try:
+        while piece := _in_time(response.read, 10_000):
+            marks = 30 * len(body) // size
+            body += piece
+            _show("#" * (30 * len(body) // size - marks))
+            if len(body) > MAX_BYTES:
+                raise OSError(f"more than {MAX_BYTES} bytes came")
+    finally:  # not waited for, since FTP may never answer
+        threading.Thread(target=response.close, daemon=True).start()
     return body
 
 

@@ -9,6 +9,7 @@ import os
 import runpy
 import signal
 import socket
+import socketserver
 import ssl
 import struct
 import sys
@@ -106,6 +107,12 @@ def run(monkeypatch, capsys):
         session.close()
 
 
+def reset(connection):
+    at_once = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    connection.close()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers /FAULT/NAME with file NAME and that fault; /good/NAME has none."""
 
@@ -131,9 +138,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def reset(self):
         self.short()
-        at_once = struct.pack("ii", 1, 0)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        self.connection.close()
+        reset(self.connection)
 
     def drip(self, start):
         self.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
@@ -192,12 +197,46 @@ FAULTS = {
 }
 
 
+class Ftp(socketserver.StreamRequestHandler):
+    """Sends a file by FTP, and then never says that this was all."""
+
+    def handle(self):
+        self.wfile.write(b"220 \r\n")
+        with socket.create_server(("127.0.0.1", 0)) as passive:
+            port = passive.getsockname()[1]
+            place = f"227 (127,0,0,1,{port // 256},{port % 256})\r\n".encode()
+            for line in self.rfile:
+                command, *words = line.decode().split()
+                answers = {"PASV": place, "RETR": b"150 \r\n"}
+                self.wfile.write(answers.get(command, b"200 \r\n"))
+                if command == "RETR":
+                    self.server.asked += words
+                    with passive.accept()[0] as connection:
+                        self.send(connection, self.server.files[words[0]])
+                    self.server.closing.wait()
+
+    def send(self, connection, body):
+        connection.sendall(body)
+
+
+class LongFtp(Ftp):
+    def send(self, connection, body):
+        connection.sendall(body + bytes(5_000_000))
+
+
+class ResetFtp(Ftp):
+    def send(self, connection, body):
+        connection.sendall(body[:20_000])
+        self.server.closing.wait(0.2)
+        reset(connection)
+
+
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, files):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, files, handler=Handler):
+        super().__init__(("127.0.0.1", 0), handler)
         self.files, self.asked = files, []
         self.closing = threading.Event()
 

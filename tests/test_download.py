@@ -17,9 +17,14 @@ from conftest import (
     NOTHING,
     POSIX,
     ROOT,
+    Ftp,
+    LongFtp,
+    ResetFtp,
+    Server,
     contents,
     link,
     put,
+    serving,
     small_files,
 )
 
@@ -361,6 +366,22 @@ def test_interrupted_download_leaves_no_file(server, tmp_path, monkeypatch):
     process.communicate()
     assert process.returncode == -signal.SIGINT
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [Ftp, LongFtp, ResetFtp])
+def test_ftp_that_never_says_its_end(server, tmp_path, monkeypatch, kind):
+    """To close such a transfer may take for ever, also where Python itself does."""
+    limits = "data.TIMEOUT_SECONDS, data.MAX_BYTES = 0.5, 5_000_000"
+    with serving(Server(server.files, kind)) as ftp:
+        address = f"ftp://127.0.0.1:{ftp.server_port}"
+        monkeypatch.setattr(data, "MIRRORS", [address, server.url()])
+        process = start(server, tmp_path, limits)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert IMAGES in ftp.asked
+    assert contents(tmp_path) == server.files
 
 
 def test_no_warning_with_dev_mode_nor_a_thread_that_is_waited_for(
