@@ -138,8 +138,10 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # Both are 0 before the first batch, and where a program starts again.
-        if self._index_in_epoch == self._epochs_completed == 0 or len(self._order) != n:
+        # A new order begins before the first batch, when a program sets the index to 0
+        # (in a later epoch only without `shuffle`), and when it changes n.
+        begins = self._index_in_epoch == 0 and not (shuffle and self._epochs_completed)
+        if begins or len(self._order) != n:
             self._order = new_order(n)
         start = min(self._index_in_epoch, n)
         end = start + size

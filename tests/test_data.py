@@ -216,6 +216,12 @@ for _ in range(2):
     train._index_in_epoch = 0
     batches.append(train.next_batch(50)[0])
 print((batches[0] == batches[1]).all(), train._index_in_epoch, train._epochs_completed)
+## a start again in the files' order, after an epoch: True True 300 1
+train.next_batch(300), train.next_batch(50)
+train._index_in_epoch = 0
+images, labels = train.next_batch(300, shuffle=False)
+print((images == train.images).all(), (labels == train.labels).all())
+print(train._index_in_epoch, train._epochs_completed)
 ## from a place on, in the files' order: True 250
 train._index_in_epoch = 200
 images, _ = train.next_batch(50, shuffle=False)
