@@ -193,11 +193,10 @@ def _parse(body, name):
         raise ValueError(f"not a whole gzip file ({error})") from None
     if not 0 < len(content) <= MAX_BYTES:
         raise ValueError(f"unpacked {len(content)} bytes, expected 1 to {MAX_BYTES}")
-    shape, size = ((28, 28), 784) if "images" in name else ((), 1)
-    start = 8 + 4 * len(shape)
+    shape, size, start = ((28, 28), 784, 16) if "images" in name else ((), 1, 8)
     header = np.frombuffer(content[:start].ljust(start, b"\0"), ">u4").tolist()
     found = [*header, len(content) - start]
-    n = max(1, found[-1] // size)  # as the length has it; the header must agree
+    n = max(1, header[1])  # from the header; 0 examples are an error
     # The magic number: 8 for unsigned bytes, then 1 or 3 for how many dimensions.
     expected = [0x801 + len(shape), n, *shape, n * size]
     if found != expected:

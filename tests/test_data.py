@@ -336,21 +336,21 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.FILES
 
 
 @pytest.mark.parametrize(
-    "found",
+    "found, n, size",
     [
-        [2049, 1, 28, 28, 784],
-        [2051, 1, 14, 56, 784],
-        [2051, 2, 28, 28, 784],
-        [2051, 1, 28, 28, 785],
-        [2051, 1, 28, 28, 783],
-        [2051, 0, 28, 28, 0],
-        [2051, 2**32 - 1, 28, 28, 784],
+        ([2049, 1, 28, 28, 784], 1, 784),
+        ([2051, 1, 14, 56, 784], 1, 784),
+        ([2051, 2, 28, 28, 784], 2, 1568),
+        ([2051, 1, 28, 28, 785], 1, 784),
+        ([2051, 1, 28, 28, 783], 1, 784),
+        ([2051, 0, 28, 28, 0], 1, 784),
+        ([2051, 2**32 - 1, 28, 28, 784], 4294967295, 3367254359280),
     ],
 )
-def test_images_that_are_not_idx(small, found):
+def test_images_that_are_not_idx(small, found, n, size):
     content = struct.pack(">IIII", *found[:4]) + bytes(found[4])
     message = parse_error(small, TEST_IMAGES, gzip.compress(content))
-    assert f"are {found}, expected [2051, 1, 28, 28, 784]" in message
+    assert f"are {found}, expected [2051, {n}, 28, 28, {size}]" in message
 
 
 def test_a_single_example(small):
