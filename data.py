@@ -38,11 +38,10 @@ MIRRORS = [
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 ]
 COPY = Path(__file__).absolute().parent / "tests" / "mnist"
-if COPY.is_dir():  # not there where data.py was copied alone
+if COPY.is_dir():  # missing where data.py was copied alone
     MIRRORS.append(COPY.as_uri())
 TIMEOUT_SECONDS = 10  # for an address to answer, and then for every 10 kB
 MAX_BYTES = 200_000_000  # in a file, packed or unpacked; MNIST's largest has 47 million
-
 Datasets = namedtuple("Datasets", ["train", "validation", "test"])
 
 
@@ -59,20 +58,19 @@ def read_data_sets(
     """Return MNIST as a named tuple (train, validation, test) of `DataSet`s.
 
     Args:
-      train_dir: folder of the four files; missing ones are downloaded into it. Those
-        there win over `source_url`, so other data needs a folder of its own.
-      fake_data: no files: MNIST's number of images, each pixel 1.0 or 255, labels 0.
-      one_hot: labels as float32 rows (n, 10), not as class numbers (n,), NumPy's int.
-      dtype: of the images: float32 in [0, 1], or uint8 in [0, 255].
-      reshape: images as (n, 784), not as (n, 28, 28, 1).
+      train_dir: folder of the four files. Only missing ones are downloaded into it,
+        whatever `source_url` is, so every data set needs a folder of its own.
+      fake_data: read no file. All 70,000 images have pixels 1.0 (or 255) and label 0.
+      one_hot: return labels as float32 rows (n, 10) with a single 1, not as int (n,).
+      dtype: type of the images, float32 in [0, 1] or uint8 in [0, 255].
+      reshape: return the images as (n, 784), not as (n, 28, 28, 1).
       validation_size: how many of the first training images, from 0 to all, become
-        the validation set. MNIST has 60,000, which leaves 55,000 to train on.
+        the validation set. Of MNIST's 60,000 images, 55,000 stay to train on.
       seed: int of 0 or more that fixes the order of batches.
-      source_url: a base URL, instead of `MIRRORS`, of MNIST or of data in its format.
+      source_url: base URL to ask instead of `MIRRORS`, for MNIST or data in its format.
 
-    Raises ValueError for a file that is damaged or, when downloaded, unlike those
-    there, or an argument out of range; TypeError for another `dtype`; OSError if a
-    file cannot be downloaded or written.
+    Raises ValueError if a file is damaged or of another data set, or an argument out of
+    range; TypeError for another `dtype`; OSError if a file cannot be fetched or saved.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
     if dtype not in (np.float32, np.uint8):
@@ -89,7 +87,7 @@ def read_data_sets(
     if not 0 <= size <= len(images):
         raise ValueError(f"{train_dir}: validation_size {size}, not 0 to {len(images)}")
     shape = (-1, 784) if reshape else (-1, 28, 28, 1)
-    # Also times 1 the pixels are a new array, which a program may change.
+    # Arrays from files are read-only. Multiplied, even by 1, they are new arrays.
     scale = np.float32(1 / 255) if dtype == np.float32 else 1
     images, test_images = (a.reshape(shape) * scale for a in (images, test_images))
     table = np.eye(10, dtype=np.float32) if one_hot else np.arange(10)
@@ -112,7 +110,7 @@ class DataSet:
     """
 
     def __init__(self, images, labels, seed):
-        # Old programs assign to these, the helper's own names; `next_batch` follows.
+        # The helper's own names: old programs set them, and `next_batch` uses them.
         self._images = images
         self._labels = labels
         self._num_examples = len(images)
@@ -130,8 +128,8 @@ class DataSet:
         """Return the next `batch_size` images and labels, each a new array.
 
         An epoch shows every example once, in a random order of its own, or in file
-        order if it begins without `shuffle`. At its end a batch goes on into the next.
-        `fake_data` is ignored here: what `read_data_sets` was told counts. Raises
+        order if it begins without `shuffle`. A batch may go on into the next epoch.
+        `fake_data` is ignored here: only `read_data_sets` obeys it. Raises
         ValueError unless 1 <= `batch_size` <= 2 n, the most that the helper gave.
         """
         n, size = self._num_examples, operator.index(batch_size)
@@ -212,12 +210,9 @@ def _is_mnist(content, name):
 
 
 def _download(folder, source_url):
-    """Fetch what is missing in `folder`, from one address or the next.
-
-    A file that comes and those that were there must all be MNIST's, or none of them.
-    """
+    """Fetch what is missing in `folder`, from one address or the next."""
     there = [name for name in FILES if name not in _missing(folder)]
-    mnists = {name: _is_mnist(_read(folder / name)[0], name) for name in there}
+    genuine = {name: _is_mnist(_read(folder / name)[0], name) for name in there}
     reasons = []
     for address in [source_url] if source_url else MIRRORS:
         for name in _missing(folder):
@@ -233,12 +228,14 @@ def _download(folder, source_url):
                 reasons.append(f"{url}: {error}")
                 break
             _show("]\n")
-            strangers = [other for other in there if mnists[other] != is_mnist]
-            if strangers:
-                raise ValueError(
-                    f"{folder / strangers[0]} is {'not ' * is_mnist}MNIST's, unlike "
-                    f"{url}: delete it, or take another folder or source_url"
-                )
+            # This file and those that were there must all be MNIST's, or none of them.
+            for other in there:
+                if genuine[other] != is_mnist:
+                    words = "is MNIST's" if genuine[other] else "is not MNIST's"
+                    raise ValueError(
+                        f"{folder / other} {words}, unlike {url}: delete it, or take "
+                        "another folder or source_url"
+                    )
             _save(body, folder, name)
         else:
             return
@@ -283,10 +280,8 @@ def _get(url):
 
 
 def _in_time(call, *arguments):
-    """Return what `call` does, or give it up after `TIMEOUT_SECONDS`.
-
-    The time-out of `urlopen` itself starts again with each byte and each IP address.
-    """
+    """Return what `call` returns, or give it up after `TIMEOUT_SECONDS`."""
+    # The time-out of `urlopen` itself starts again with each byte and each IP address.
     answer = concurrent.futures.Future()
 
     def wait():
