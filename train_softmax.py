@@ -24,8 +24,9 @@ flag("--batch-size", type=int, default=100, help="training images in each step")
 flag("--seed", type=int, help="the same number gives the same batches again")
 flag("--source-url", help="download the files from here, not from MNIST's mirrors")
 flag("--weights-png", help="draw what W has learned into this file")
-# None is the command line. In a notebook's cell, without __file__, that is not ours.
-args = parser.parse_args(None if "__file__" in globals() else [])
+# Parse arguments only if the command is this file. A notebook's cell may have no file.
+command, script = map(os.path.basename, (sys.argv[0], globals().get("__file__", "")))
+args = parser.parse_args(sys.argv[1:] if script in (command, command + ".py") else [])
 if not (args.steps > 0 and args.learning_rate > 0 and args.batch_size > 0):
     parser.error("--steps, --learning-rate and --batch-size must be above 0")
 
@@ -46,6 +47,8 @@ try:
     )
 except (OSError, ValueError) as error:
     sys.exit(f"error: {error}")
+
+# A batch may begin in one epoch and end in the next, but not go further.
 if args.batch_size > 2 * mnist.train.num_examples:
     parser.error(f"--batch-size must be at most {2 * mnist.train.num_examples}")
 

@@ -336,14 +336,48 @@ def test_a_program_that_runs_the_script_keeps_its_own_ways(run, small):
     assert (sys.excepthook, signal.getsignal(signal.SIGINT)) == before
 
 
-def test_pasted_into_a_notebooks_cell(small):
-    """There is no file then, and the arguments are those of the notebook's kernel."""
-    with open(SCRIPT, encoding="utf-8") as script:
-        cell = script.read().replace("default=1000", "default=20")
-    code = "import sys; exec(compile(sys.stdin.read(), '<cell>', 'exec'), {})"
+@pytest.mark.parametrize(
+    "way",
+    [
+        ["-m", "train_softmax"],
+        ["-i", SCRIPT],
+        ["-m", "pdb", "-c", "continue", SCRIPT],
+        ["-m", "cProfile", "-m", "train_softmax"],
+    ],
+    ids=["module", "prompt", "pdb", "profiled module"],
+)
+def test_arguments_are_the_scripts(way):
     done = subprocess.run(
-        [sys.executable, "-c", code, "-f", "kernel.json"],
-        input=cell,
+        [sys.executable, *way, "nonsense"],
+        input="",
+        cwd=os.path.dirname(SCRIPT),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = r"train_softmax(\.py)?: error: unrecognized arguments: nonsense"
+    assert re.search(said, done.stderr)
+
+
+# What a notebook's kernel does with a cell. Its arguments are not the script's.
+KERNEL = "import sys; exec(compile(sys.stdin.read(), '<cell>', 'exec'), {names})"
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        ["-c", KERNEL.format(names={}), "-f", "kernel.json"],
+        ["-c", KERNEL.format(names={"__file__": SCRIPT}), "-f", "kernel.json"],
+        ["-i"],
+    ],
+    ids=["cell", "cell of an editor that names the file", "prompt"],
+)
+def test_pasted(small, way):
+    with open(SCRIPT, encoding="utf-8") as script:
+        text = script.read().replace("default=1000", "default=20")
+    done = subprocess.run(
+        [sys.executable, *way],
+        input=text,
         cwd=small.parent,  # its MNIST_data is the small files
         env={**os.environ, "PYTHONPATH": os.path.dirname(SCRIPT)},
         capture_output=True,
