@@ -1,7 +1,7 @@
 """The program of "TensorFlow MNIST Dataset and Softmax Regression", running again.
 
 Read it beside the page: https://data-flair.training/blogs/tensorflow-mnist-dataset/
-The page begins at the first heading, `# === ... ===`. Before it are the options.
+The page's program begins at the first heading, `# === ... ===`, after the options.
 
     .venv/bin/python train_softmax.py       train, and print the test accuracy
     .venv/bin/python -i train_softmax.py    then go on at a prompt, with every name below
@@ -30,7 +30,7 @@ args = parser.parse_args(sys.argv[1:] if script in (command, command + ".py") el
 if not (args.steps > 0 and args.learning_rate > 0 and args.batch_size > 0):
     parser.error("--steps, --learning-rate and --batch-size must be above 0")
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fewer lines of TensorFlow's own
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow prints less
 
 
 # === What is TensorFlow MNIST Dataset? ===
@@ -40,7 +40,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fewer lines of TensorFlow'
 import data as input_data
 
 # The page: mnist = input_data.read_data_sets("MNIST_data/", one_hot=True)
-# The folder is a flag here, and two arguments are added, None unless a flag is given.
+# Here a flag names the folder, and two more arguments are None unless flags set them.
 try:
     mnist = input_data.read_data_sets(
         args.data_dir, one_hot=True, seed=args.seed, source_url=args.source_url
@@ -57,8 +57,8 @@ if args.batch_size > 2 * mnist.train.num_examples:
 
 import tensorflow as tf
 
-# Not on the page. TensorFlow 1 lives on in today's TensorFlow as compat.v1. Without
-# eager execution, the lines below only describe a graph, and a session runs it.
+# These two lines are not on the page. TensorFlow 2 keeps TensorFlow 1 as compat.v1.
+# Without eager execution the lines below describe a graph, and a session runs it.
 tf = tf.compat.v1
 tf.disable_eager_execution()
 
@@ -71,7 +71,7 @@ b = tf.Variable(tf.zeros([10]))
 # === TensorFlow MNIST – Training ===
 
 # The page: y = tf.nn.softmax(tf.matmul(x, W) + b)
-# In two lines, since the cross-entropy needs the logits, which the page calls evidence.
+# Here this is two lines: the cross-entropy needs the logits (on the page: evidence).
 logits = tf.matmul(x, W) + b
 y = tf.nn.softmax(logits)
 
@@ -79,8 +79,8 @@ y_ = tf.placeholder(tf.float32, [None, 10])
 
 # The page: cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y),
 #               reduction_indices=[1]))
-# That is NaN or infinite once float32 rounds a small probability in y to 0.
-# Computed from the logits, the same function stays finite.
+# That is NaN or infinite when float32 rounds a small probability in y to 0.
+# The same function stays finite when it is computed from the logits.
 cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
 )
@@ -92,12 +92,12 @@ train_step = tf.train.GradientDescentOptimizer(args.learning_rate).minimize(
 
 sess = tf.InteractiveSession()
 
-# The line that is missing on the page, where it says "initialized by".
+# The page says "initialized by", but this line is missing there.
 tf.global_variables_initializer().run()
 
 
 def report(step):
-    """Print how the model does on the validation images; refuse to go on with NaN."""
+    """Print the results on the validation images; exit unless the loss is finite."""
     images, labels = mnist.validation.images, mnist.validation.labels
     loss, predicted = sess.run([cross_entropy, y], feed_dict={x: images, y_: labels})
     if not math.isfinite(loss):
@@ -111,7 +111,7 @@ def report(step):
 
 
 # The page: for _ in range(1000):
-# The steps are counted here, to report at most ten times how far the training is.
+# Here the steps are counted, and at most ten reports show how far the training is.
 for step in range(1, args.steps + 1):
     batch_xs, batch_ys = mnist.train.next_batch(args.batch_size)
     sess.run(train_step, feed_dict={x: batch_xs, y_: batch_ys})
@@ -125,7 +125,7 @@ correct_prediction = tf.equal(tf.argmax(y, 1), tf.argmax(y_, 1))
 
 accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))
 
-# The page prints the bare number. This one says what it is.
+# The page prints only the number. This line also says what the number is.
 test_accuracy = sess.run(
     accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}
 )
@@ -140,10 +140,10 @@ import numpy as np
 def draw_weights(weights):
     """Return the columns of W, float32 (784, 10), as uint8 pixels (224, 560, 3).
 
-    Two rows of five digits, each 28 x 28 weights enlarged four times. White is no
-    evidence, blue is evidence for the digit and red against it; the strongest of
-    all ten digits has the full colour.
+    Two rows of five digits, enlarged four times. Blue is evidence for a digit, red is
+    evidence against it, white is none. The strongest weight has the full colour.
     """
+    # At first the axes are pixel row, pixel column, digit row and digit column.
     tiles = weights.reshape(28, 28, 2, 5).transpose(2, 0, 3, 1).reshape(56, 140)
     strength = tiles / (np.abs(tiles).max() or 1)
     red = 1 - np.maximum(strength, 0)
