@@ -36,6 +36,12 @@ TRAIN, TEST = 5300, 200
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
+def pytest_collection_modifyitems(items):
+    """Let no test hang where a fault in the code makes a loop endless."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(120))
+
+
 def idx(array):
     """Return a uint8 array (n,) or (n, 28, 28) as the bytes of an IDX file."""
     return struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + bytes(
@@ -263,6 +269,7 @@ def serving(server):
 @pytest.fixture
 def server(monkeypatch):
     """Serves the small files, which are taken for MNIST's, and is the only mirror."""
+    small_files(seed=1)  # to make them would take too long within the time-out
     with serving(Server(small_files())) as server:
         digests = {
             name: hashlib.sha256(gzip.decompress(body)).hexdigest()

@@ -360,7 +360,9 @@ def test_interrupted_download_leaves_no_file(server, tmp_path, monkeypatch):
     process = start(server, tmp_path)
     shown = b""
     while b"##########" not in shown:
-        shown += os.read(process.stderr.fileno(), 1000)
+        piece = os.read(process.stderr.fileno(), 1000)
+        assert piece, shown
+        shown += piece
     assert shown.count(b"\n") == 1  # the marks come before their line ends
     process.send_signal(signal.SIGINT)
     process.communicate()
