@@ -166,7 +166,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-NOTHING = "nothing much came for 0.5 seconds"
+NOTHING = "^nothing much came for 0.5 seconds"
 RUDE = "\x1b[2J\x07" + 20_000 * "no "
 
 # What the server does, and what is said of it.
@@ -193,7 +193,7 @@ FAULTS = {
     "silent": (lambda h: h.server.closing.wait(), NOTHING),
     "drip": (lambda h: h.drip(b"\r\n"), NOTHING),
     "drip-headers": (lambda h: h.drip(b"X-Header: "), NOTHING),
-    "endless": (Handler.endless, "more than 5000000 bytes came"),
+    "endless": (Handler.endless, "^more than 5000000 bytes came$"),
     "many": (lambda h: h.answer(value="many"), "'many'"),
     "cut-chunk": (
         lambda h: h.answer(b"ffffff\r\n", header="Transfer-Encoding", value="chunked"),
