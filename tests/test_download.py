@@ -8,39 +8,28 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.parse
+import urllib.request
 
 import pytest
-from conftest import (
-    FAULTS,
-    MNIST,
-    NOTHING,
-    POSIX,
-    ROOT,
-    Ftp,
-    LongFtp,
-    ResetFtp,
-    Server,
-    contents,
-    link,
-    put,
-    serving,
-    small_files,
-)
+from helpers import MNIST, POSIX, ROOT, contents, link, python, small_files, write
+from server import FAULTS, SLOW, Ftp, LongFtp, ResetFtp, Server, serving
 
 import data
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.FILES
 
-# Addresses that no server of ours is behind, and what is said of them.
-ELSEWHERE = {
+# Addresses that no server answers, with a pattern of the message. The fixture below
+# makes those that are None.
+UNREACHABLE = {
     "refused": (None, "refused"),
     "certificate": (None, "certificate"),
+    "slow look-up": ("http://slow.invalid", SLOW),
     "no such host": (
         "http://mirror.invalid",
         "Name or service|known|resolution|getaddrinfo",
     ),
-    "slow look-up": ("http://slow.invalid", NOTHING),
     "not a URL": ("mirror", "unknown url type"),
     "port too large": (
         f"http://127.0.0.1:{10**20}",
@@ -49,18 +38,18 @@ ELSEWHERE = {
 }
 
 
-@pytest.fixture(params=[*FAULTS, *ELSEWHERE][2:])
+@pytest.fixture(params=[*FAULTS, *UNREACHABLE])
 def fault(request, server, monkeypatch):
-    """An address that fails, and what is said of it."""
+    """A base URL that fails, and a pattern of the message."""
     if request.param in FAULTS:
         return server.url(request.param), FAULTS[request.param][1]
-    address, says = ELSEWHERE[request.param]
+    base_url, message = UNREACHABLE[request.param]
     if request.param == "refused":
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
-            address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+            base_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     elif request.param == "certificate":
-        address = request.getfixturevalue("untrusted_url")
+        base_url = request.getfixturevalue("untrusted_url")
     elif request.param == "slow look-up":
         look_up = socket.getaddrinfo
 
@@ -70,72 +59,75 @@ def fault(request, server, monkeypatch):
             )
 
         monkeypatch.setattr(socket, "getaddrinfo", slow)
-    return address, says
+    return base_url, message
 
 
-def test_download(server, tmp_path, capfd):
+@pytest.mark.parametrize("kind", ["good", "chunked"])
+def test_download(server, tmp_path, monkeypatch, capfd, kind):
+    """30 marks a file, also where the announced length is wrong."""
+    monkeypatch.setattr(data, "MIRRORS", [server.url(kind)])
     folder = tmp_path / "a" / "b"
     data.read_data_sets(folder)
     assert contents(folder) == server.files
     assert len(server.asked) == 4
     bar = f"\n[{30 * '#'}]\n"
-    said = "".join(f"Fetching {server.url()}{name}{bar}" for name in data.FILES)
-    assert capfd.readouterr() == ("", said)
+    urls = [server.url(kind) + name for name in data.FILES]
+    assert capfd.readouterr() == ("", "".join(f"Fetching {url}{bar}" for url in urls))
     data.read_data_sets(folder)
     assert len(server.asked) == 4
     assert capfd.readouterr() == ("", "")
 
 
 def test_only_what_is_missing_is_downloaded(server, tmp_path):
-    put({name: server.files[name] for name in data.FILES[1:]}, tmp_path)
+    write({name: server.files[name] for name in data.FILES[1:]}, tmp_path)
     data.read_data_sets(tmp_path)
     assert server.asked == [f"/good/{IMAGES}"]
     assert contents(tmp_path) == server.files
 
 
 def test_fault_before_a_good_mirror(fault, server, tmp_path, monkeypatch, capfd):
-    """The reason is shown, and the next address is asked."""
-    address, says = fault
+    """The reason is shown, and the next mirror is asked."""
+    base_url, expected = fault
     monkeypatch.setattr(data, "MAX_BYTES", 5_000_000)
-    monkeypatch.setattr(data, "MIRRORS", [address, server.url()])
+    monkeypatch.setattr(data, "MIRRORS", [base_url, server.url()])
     folder = tmp_path / "MNIST_data"
     data.read_data_sets(folder)
     assert contents(folder) == server.files
-    assert len(server.asked) <= 5  # an address that failed is not asked again
-    first, second = f"{address.rstrip('/')}/{IMAGES}", server.url() + IMAGES
+    assert len(server.asked) <= 5  # a mirror that failed is not asked again
+    first, second = f"{base_url.rstrip('/')}/{IMAGES}", server.url() + IMAGES
     bar = r"\[#{0,30}"
     pattern = rf"Fetching {re.escape(first)}\n{bar}\n(.*)\nFetching {re.escape(second)}"
-    (said,) = re.findall(pattern, capfd.readouterr().err)
-    assert re.search(says, said)
-    assert len(said) <= 200 and said.isprintable()
+    (message,) = re.findall(pattern, capfd.readouterr().err)
+    assert re.search(expected, message)
+    assert len(message) <= 200 and message.isprintable()
 
 
-def test_all_addresses_are_listed_with_their_reasons(server, tmp_path, monkeypatch):
-    mirrors = [server.url(fault) for fault in ("403", "unprintable", "login", "many")]
-    monkeypatch.setattr(data, "MIRRORS", mirrors)
+def test_all_mirrors_are_listed_with_their_reasons(server, tmp_path, monkeypatch):
+    reasons = {"403": "403", "unprintable": "x01", "login-page": "<h"}
+    monkeypatch.setattr(data, "MIRRORS", [server.url(kind) for kind in reasons])
     folder = tmp_path / "new" / "MNIST_data"
     with pytest.raises(OSError) as caught:
         data.read_data_sets(folder)
-    assert len(server.asked) == 4
-    way_on, *lines = str(caught.value).splitlines()
-    for line, mirror, reason in zip(lines, mirrors, ("403", "x01", "<h", "many")):
-        assert line.startswith(f"  {mirror}{IMAGES}: ") and reason in line
-    assert way_on == (
-        f"no address serves {', '.join(data.FILES)}; put them into {folder} by hand, or "
-        "give another address, as source_url (--source-url)"
+    assert len(server.asked) == 3
+    way_out, *lines = str(caught.value).splitlines()
+    for line, (kind, reason) in zip(lines, reasons.items()):
+        assert line.startswith(f"  {server.url(kind)}{IMAGES}: ") and reason in line
+    assert way_out == (
+        f"cannot download {', '.join(data.FILES)}: copy the files from tests/mnist of "
+        f"this project into {folder}"
     )
     assert not folder.exists()
 
 
 def test_what_arrived_whole_is_kept(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MIRRORS", [server.url("last")])
-    said = f"no address serves {TEST_LABELS}; .*\n.* 404"
-    with pytest.raises(OSError, match=said):
+    monkeypatch.setattr(data, "MIRRORS", [server.url("last-missing")])
+    with pytest.raises(OSError, match=f"cannot download {TEST_LABELS}: .*\n.* 404"):
         data.read_data_sets(tmp_path)
     assert contents(tmp_path) == {n: server.files[n] for n in data.FILES[:3]}
-    monkeypatch.setattr(data, "MIRRORS", [server.url("last"), server.url()])
+    monkeypatch.setattr(data, "MIRRORS", [server.url("last-missing"), server.url()])
     data.read_data_sets(tmp_path)
-    assert server.asked[4:] == [f"/{of}/{TEST_LABELS}" for of in ("last", "good")]
+    kinds = ("last-missing", "good")
+    assert server.asked[4:] == [f"/{kind}/{TEST_LABELS}" for kind in kinds]
 
 
 def test_bar_tells_how_far_a_download_came(server, tmp_path, monkeypatch, capfd):
@@ -146,37 +138,44 @@ def test_bar_tells_how_far_a_download_came(server, tmp_path, monkeypatch, capfd)
     assert f"{IMAGES}\n[{marks}\nnot a whole" in capfd.readouterr().err
 
 
-def test_standard_error_may_be_closed(server, tmp_path, monkeypatch):
+def test_one_thread_for_each_file(tmp_path, monkeypatch):
+    started = []
+    start = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self: (started.append(self), start(self))
+    )
+    monkeypatch.setattr(data, "MIRRORS", [MNIST.as_uri()])
+    data.read_data_sets(tmp_path)
+    assert len(started) == 4
+
+
+def test_progress_never_goes_to_standard_output(server, tmp_path, monkeypatch, capfd):
+    """Where standard error is closed, it goes nowhere."""
     monkeypatch.setattr(sys, "stderr", None)
     data.read_data_sets(tmp_path)
     assert contents(tmp_path) == server.files
+    assert capfd.readouterr() == ("", "")
 
 
 # The copy that comes with the project
 
 
-def test_addresses_are_written_well():
+def test_mirrors_are_written_well():
     *mirrors, copy = data.MIRRORS
     for mirror in mirrors:
         scheme, host, path, *rest = urllib.parse.urlsplit(mirror)
         assert scheme == "https" and "." in host and path.endswith("/mnist/")
         assert rest == ["", ""]
-    assert copy == MNIST.as_uri()
+    folder = urllib.request.url2pathname(urllib.parse.urlsplit(copy).path)
+    assert os.path.samefile(folder, MNIST)
 
 
-def test_data_py_alone_does_not_speak_of_the_copy(tmp_path):
+def test_data_py_alone_says_where_the_files_are(tmp_path):
     shutil.copy(ROOT / "data.py", tmp_path)
     code = "import data; data.MIRRORS[:2] = ['a', 'b']; data.read_data_sets('MNIST')"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code, cwd=tmp_path, check=False)
     message = done.stderr.split("OSError: ")[-1]
-    assert message.startswith("no address serves") and "(--source-url)" in message
-    assert "tests" not in message
+    assert message.startswith("cannot download") and "of this project" in message
 
 
 # Other data
@@ -195,71 +194,83 @@ def test_source_url_may_have_other_content(other, tmp_path, capfd):
     assert contents(tmp_path) == other.files
     capfd.readouterr()
     data.read_data_sets(tmp_path, source_url=url)
-    said = f"{tmp_path} has all four files: {url} is not asked\n"
-    assert capfd.readouterr() == ("", said)
+    message = f"{tmp_path} has all four files: {url} is not asked\n"
+    assert capfd.readouterr() == ("", message)
     assert len(other.asked) == 4
 
 
-def test_other_data_may_share_a_file_with_mnist(other, tmp_path):
-    other.files[LABELS] = other.mnist[LABELS]
-    data.read_data_sets(tmp_path, source_url=other.url())
-    assert contents(tmp_path) == other.files
-
-
 def test_mirrors_may_not_have_other_content(other, tmp_path):
-    with pytest.raises(OSError, match="not MNIST's"):
+    with pytest.raises(OSError, match="not MNIST"):
         data.read_data_sets(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["login", "short", "silent"])
+@pytest.mark.parametrize("kind", ["login-page", "short", "silent"])
 def test_source_url_is_checked(other, tmp_path, kind):
-    with pytest.raises(OSError, match=other.url(kind)):
+    url = re.escape(other.url(kind) + IMAGES)
+    advice = "leave source_url out, or copy the files from tests/mnist of this project"
+    with pytest.raises(OSError, match=rf"{advice} into .*\n  {url}: \w"):
         data.read_data_sets(tmp_path, source_url=other.url(kind))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_source_url_with_too_few_labels(other, tmp_path):
     other.files[LABELS] = other.files[TEST_LABELS]
-    said = f"^{re.escape(str(tmp_path))}: .*{IMAGES}.*{LABELS}; delete the wrong one"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(
+        ValueError, match=r"not as many labels as images, but \[5300, 200"
+    ):
         data.read_data_sets(tmp_path, source_url=other.url())
 
 
 @pytest.mark.parametrize("name", [IMAGES, TEST_LABELS])
-@pytest.mark.parametrize("there_mnists", [True, False])
-@pytest.mark.parametrize("comes_mnists", [True, False])
-def test_files_that_come_are_of_one_data_set_with_those_there(
-    other, tmp_path, name, there_mnists, comes_mnists
+@pytest.mark.parametrize("present_is_mnist", [True, False])
+@pytest.mark.parametrize("fetched_is_mnist", [True, False])
+def test_a_folder_is_completed_from_its_own_data_set(
+    other, tmp_path, name, present_is_mnist, fetched_is_mnist
 ):
-    """What is there may be packed in another way, as a reader's own tool does."""
-    content = gzip.decompress((other.mnist if there_mnists else other.files)[name])
-    there = {name: gzip.compress(content, 9)}
-    put(there, tmp_path)
-    source_url = None if comes_mnists else other.url()
-    if comes_mnists:
+    """What is present may be packed in another way, as a reader's own tool does."""
+    content = gzip.decompress((other.mnist if present_is_mnist else other.files)[name])
+    present = {name: gzip.compress(content, 9)}
+    write(present, tmp_path)
+    source_url = None if fetched_is_mnist else other.url()
+    if fetched_is_mnist:
         other.files = other.mnist
-    if there_mnists == comes_mnists:
+    if present_is_mnist == fetched_is_mnist:
         data.read_data_sets(tmp_path, source_url=source_url)
-        assert contents(tmp_path) == {**other.files, **there}
+        assert contents(tmp_path) == {**other.files, **present}
     else:
         with pytest.raises(ValueError) as caught:
             data.read_data_sets(tmp_path, source_url=source_url)
-        says = "is MNIST's, unlike" if there_mnists else "is not MNIST's, unlike"
-        came = other.url() + (LABELS if name == IMAGES else IMAGES)
-        said = f"{tmp_path / name} {says} {came}: delete it"
-        assert str(caught.value).startswith(said)
-        assert contents(tmp_path) == there
+        url = other.url() + (LABELS if name == IMAGES else IMAGES)
+        assert str(caught.value) == (
+            f"{tmp_path} has files of another data set than {url}: use another folder, "
+            f"or delete {name} to fetch all four"
+        )
+        assert contents(tmp_path) == present
 
 
-@pytest.mark.parametrize("comes_mnists", [True, False])
-def test_a_mixed_folder_is_not_completed(other, tmp_path, comes_mnists):
-    there = {IMAGES: other.files[IMAGES], LABELS: other.mnist[LABELS]}
-    put(there, tmp_path)
-    other.files = other.mnist if comes_mnists else other.files
-    with pytest.raises(ValueError, match="MNIST's, unlike"):
+@pytest.mark.parametrize("fetched_is_mnist", [True, False])
+def test_a_mixed_folder_is_not_completed(other, tmp_path, fetched_is_mnist):
+    present = {IMAGES: other.files[IMAGES], LABELS: other.mnist[LABELS]}
+    write(present, tmp_path)
+    other.files = other.mnist if fetched_is_mnist else other.files
+    with pytest.raises(ValueError, match="another data set"):
         data.read_data_sets(tmp_path, source_url=other.url())
-    assert contents(tmp_path) == there
+    assert contents(tmp_path) == present
+
+
+def test_other_data_may_share_a_file_with_mnist(other, tmp_path):
+    """Completed, it is refused. What the message says helps."""
+    other.files[LABELS] = other.mnist[LABELS]
+    data.read_data_sets(tmp_path, source_url=other.url())
+    assert contents(tmp_path) == other.files
+    (tmp_path / TEST_IMAGES).unlink()
+    with pytest.raises(ValueError, match="to fetch all four") as caught:
+        data.read_data_sets(tmp_path, source_url=other.url())
+    for name in re.findall(r"[\w-]+\.gz", str(caught.value).split("delete ")[1]):
+        (tmp_path / name).unlink()
+    data.read_data_sets(tmp_path, source_url=other.url())
+    assert contents(tmp_path) == other.files
 
 
 # The reader's folder
@@ -291,6 +302,60 @@ def test_folder_that_may_not_be_written(server):
     """Nobody may make a file there, not even root."""
     with pytest.raises(OSError, match=r"^cannot write into /sys: \w[\w -]+$"):
         data.read_data_sets("/sys")
+
+
+@pytest.mark.parametrize("faster", [True, False])
+@pytest.mark.parametrize("error", [FileExistsError, PermissionError])
+def test_a_file_that_another_process_saved_meanwhile(
+    server, tmp_path, monkeypatch, error, faster
+):
+    """Windows lets no file take its name, and a shared folder no other user's file."""
+
+    def rename(partial, path):
+        if faster:
+            path.write_bytes(partial.read_bytes())
+        raise error(1, "Not permitted")
+
+    monkeypatch.setattr(os, "rename", rename)
+    if faster:
+        data.read_data_sets(tmp_path)
+        assert contents(tmp_path) == server.files
+    else:
+        with pytest.raises(OSError, match="^cannot write into .*: Not permitted$"):
+            data.read_data_sets(tmp_path)
+        assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_another_process_completes_meanwhile(
+    server, tmp_path, monkeypatch
+):
+    def get(url):
+        write(server.files, tmp_path)
+        raise OSError("too many connections")
+
+    monkeypatch.setattr(data, "_get", get)
+    data.read_data_sets(tmp_path)
+    assert contents(tmp_path) == server.files
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(server, tmp_path, monkeypatch):
+    """Otherwise a power cut may leave the name with an empty file."""
+    calls = []
+    rename, fsync = os.rename, os.fsync
+
+    def spy_fsync(number):
+        calls.append(os.fstat(number).st_size)
+        fsync(number)
+
+    def spy_rename(partial, path):
+        calls.append(path.name)
+        rename(partial, path)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "rename", spy_rename)
+    data.read_data_sets(tmp_path)
+    files = server.files.items()
+    assert calls == [call for name, body in files for call in (len(body), name)]
 
 
 def start(server, folder, *lines, python=()):
@@ -330,30 +395,16 @@ def test_several_processes_at_once(server, tmp_path):
     assert contents(folder) == server.files
 
 
-def test_a_file_that_another_process_wrote_meanwhile_stays(
-    server, tmp_path, monkeypatch
-):
-    """Windows does not let a file take the name of one that is there."""
-
-    def rename(hidden, path):
-        path.write_bytes(hidden.read_bytes())
-        raise FileExistsError
-
-    monkeypatch.setattr(os, "rename", rename)
-    data.read_data_sets(tmp_path)
-    assert contents(tmp_path) == server.files
-
-
 @POSIX
 def test_killed_before_the_file_has_its_name(server, tmp_path):
     """The name is not there yet, and what is beside it disturbs nobody."""
     process = start(server, tmp_path, "os.rename = lambda *_: os.kill(os.getpid(), 9)")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    (hidden,) = tmp_path.iterdir()
-    assert hidden.name[0] == "."
+    (partial,) = tmp_path.iterdir()
+    assert partial.name[0] == "."
     data.read_data_sets(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {hidden.name, *data.FILES}
+    assert {path.name for path in tmp_path.iterdir()} == {partial.name, *data.FILES}
 
 
 @POSIX
@@ -377,8 +428,8 @@ def test_ftp_that_never_says_its_end(server, tmp_path, monkeypatch, kind):
     """To close such a transfer may take for ever, also where Python itself does."""
     limits = "data.TIMEOUT_SECONDS, data.MAX_BYTES = 0.5, 5_000_000"
     with serving(Server(server.files, kind)) as ftp:
-        address = f"ftp://127.0.0.1:{ftp.server_port}"
-        monkeypatch.setattr(data, "MIRRORS", [address, server.url()])
+        base_url = f"ftp://127.0.0.1:{ftp.server_port}"
+        monkeypatch.setattr(data, "MIRRORS", [base_url, server.url()])
         process = start(server, tmp_path, limits)
         try:
             process.communicate(timeout=60)
@@ -391,7 +442,7 @@ def test_ftp_that_never_says_its_end(server, tmp_path, monkeypatch, kind):
 def test_no_warning_with_dev_mode_nor_a_thread_that_is_waited_for(
     server, small, tmp_path, monkeypatch
 ):
-    mirrors = [server.url("drip-headers"), server.url("short"), small.as_uri()]
+    mirrors = [server.url("drip-in-headers"), server.url("short"), small.as_uri()]
     monkeypatch.setattr(data, "MIRRORS", mirrors)
     limit = "data.TIMEOUT_SECONDS = 0.5"
     process = start(

@@ -9,7 +9,7 @@ import tokenize
 
 import numpy as np
 import pytest
-from conftest import MNIST, ROOT, SCRIPT, contents
+from helpers import MNIST, ROOT, SCRIPT, contents
 
 import data
 
