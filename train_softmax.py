@@ -12,6 +12,8 @@ import math
 import os
 import sys
 
+import numpy as np
+
 parser = argparse.ArgumentParser(
     description="Train softmax regression on MNIST, as the tutorial does.",
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -24,11 +26,11 @@ flag("--batch-size", type=int, default=100, help="training images in each step")
 flag("--seed", type=int, help="the same number gives the same batches again")
 flag("--source-url", help="download the files from here, not from MNIST's mirrors")
 flag("--weights-png", help="draw what W has learned into this file")
-# Parse arguments only if the command is this file. A notebook's cell may have no file.
-command, script = map(os.path.basename, (sys.argv[0], globals().get("__file__", "")))
-args = parser.parse_args(sys.argv[1:] if script in (command, command + ".py") else [])
-if not (args.steps > 0 and args.learning_rate > 0 and args.batch_size > 0):
-    parser.error("--steps, --learning-rate and --batch-size must be above 0")
+# Pasted into a notebook's cell, this is not the program that the arguments are for.
+program, file = os.path.basename(sys.argv[0]), globals().get("__file__", "")
+args = parser.parse_args(None if program == os.path.basename(file) else [])
+if not (args.steps > 0 and args.learning_rate > 0 and (args.seed or 0) >= 0):
+    parser.error("--steps and --learning-rate must be above 0, --seed 0 or more")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow prints less
 
@@ -49,17 +51,17 @@ except (OSError, ValueError) as error:
     sys.exit(f"error: {error}")
 
 # A batch may begin in one epoch and end in the next, but not go further.
-if args.batch_size > 2 * mnist.train.num_examples:
-    parser.error(f"--batch-size must be at most {2 * mnist.train.num_examples}")
+if not 1 <= args.batch_size <= 2 * mnist.train.num_examples:
+    parser.error(f"--batch-size must be 1 to {2 * mnist.train.num_examples}")
 
 
 # === Implementation of MNIST Dataset in TensorFlow ===
 
-import tensorflow as tf
+# The page: import tensorflow as tf
+# TensorFlow 2 keeps TensorFlow 1 under the name compat.v1.
+import tensorflow.compat.v1 as tf
 
-# These two lines are not on the page. TensorFlow 2 keeps TensorFlow 1 as compat.v1.
-# Without eager execution the lines below describe a graph, and a session runs it.
-tf = tf.compat.v1
+# Eager execution would run each line below at once. Here they only describe a graph.
 tf.disable_eager_execution()
 
 x = tf.placeholder(tf.float32, [None, 784])
@@ -101,12 +103,9 @@ def report(step):
     images, labels = mnist.validation.images, mnist.validation.labels
     loss, predicted = sess.run([cross_entropy, y], feed_dict={x: images, y_: labels})
     if not math.isfinite(loss):
-        sys.exit(
-            f"error: at step {step} the cross-entropy is {loss}: --learning-rate "
-            f"{args.learning_rate:g} is too large, try a smaller one"
-        )
-    right = (predicted.argmax(1) == labels.argmax(1)).mean()
-    validation = f"validation cross-entropy {loss:.4f}  accuracy {right:.4f}"
+        sys.exit(f"error: cross-entropy {loss} at step {step}: lower --learning-rate")
+    correct = (predicted.argmax(1) == labels.argmax(1)).mean()
+    validation = f"validation cross-entropy {loss:.4f}  accuracy {correct:.4f}"
     print(f"step {step:6}  {validation}", flush=True)
 
 
@@ -134,8 +133,6 @@ print(f"test accuracy: {test_accuracy:.4f}", flush=True)
 
 # === After the page: a picture of W ===
 
-import numpy as np
-
 
 def draw_weights(weights):
     """Return the columns of W, float32 (784, 10), as uint8 pixels (224, 560, 3).
@@ -146,17 +143,16 @@ def draw_weights(weights):
     # At first the axes are pixel row, pixel column, digit row and digit column.
     tiles = weights.reshape(28, 28, 2, 5).transpose(2, 0, 3, 1).reshape(56, 140)
     strength = tiles / (np.abs(tiles).max() or 1)
-    red = 1 - np.maximum(strength, 0)
-    green = 1 - np.abs(strength)
-    blue = 1 + np.minimum(strength, 0)
-    pixels = np.rint(255 * np.stack([red, green, blue], axis=2)).astype(np.uint8)
+    # White without red and green is blue, white without green and blue is red.
+    removed = np.stack([strength, abs(strength), -strength], axis=2).clip(0)
+    pixels = np.rint(255 * (1 - removed)).astype(np.uint8)
     return pixels.repeat(4, axis=0).repeat(4, axis=1)
 
 
 if args.weights_png is not None:
     picture = tf.io.encode_png(draw_weights(W.eval())).eval()
     try:
-        with open(args.weights_png, "wb") as file:
+        with open(os.path.expanduser(args.weights_png), "wb") as file:
             file.write(picture)
     except OSError as error:
         sys.exit(f"error: {args.weights_png}: {error.strerror}")
