@@ -2,20 +2,17 @@
 
     python tests/benchmark.py
 
-Every run is a fresh process, and the three commands take turns, round after round.
-Wall time and peak memory are of the whole process, the least of the rounds. Ratios are
-taken within each round, so that a machine whose speed drifts slows both sides alike,
-and the median of them is shown. Needs Linux or macOS, which tell a process's peak
-memory.
+Every run is a fresh process, and the commands take turns, round after round. Wall time and
+peak memory are the least of all rounds. Each ratio is taken within its round, so that a
+machine whose speed drifts slows both sides alike, and the median of them is shown. Needs
+Linux or macOS, which tell a process's peak memory.
 """
 
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,27 +69,17 @@ def main():
         "Keras fit": (__file__, "keras"),
     }
     rounds = [[measure(c) for c in commands.values()] for _ in range(ROUNDS)]
-    print(
-        f"TensorFlow {version('tensorflow')}, NumPy {version('numpy')}, "
-        f"Python {platform.python_version()}, {platform.system()} "
-        f"{platform.machine()}, {os.cpu_count()} cores\n"
-        f"{STEPS} steps, {ROUNDS} rounds\n\n"
-        f"{'':18}   wall s  x import  peak MiB  x import"
-    )
+    print(f"{STEPS} steps, {ROUNDS} rounds   wall s  / Keras  peak MiB  / Keras")
     for k, name in enumerate(commands):
         seconds, memory = zip(*(run[k] for run in rounds))
-        x_seconds, x_memory = (
-            statistics.median(run[k][what] / run[0][what] for run in rounds)
-            for what in (0, 1)
-        )
+        ratios = [
+            statistics.median(run[k][figure] / run[-1][figure] for run in rounds)
+            for figure in (0, 1)
+        ]
         print(
-            f"{name:18} {min(seconds):8.2f} {x_seconds:9.2f} {min(memory):9.0f} "
-            f"{x_memory:9.2f}"
+            f"{name:22} {min(seconds):8.2f} {ratios[0]:8.2f} {min(memory):9.0f} "
+            f"{ratios[1]:8.2f}"
         )
-    ratios = [
-        statistics.median(r[1][what] / r[2][what] for r in rounds) for what in (0, 1)
-    ]
-    print(f"{'script / Keras':18} {ratios[0]:8.2f} {'':9} {ratios[1]:9.2f}")
 
 
 if __name__ == "__main__":

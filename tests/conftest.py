@@ -7,6 +7,7 @@ import runpy
 import signal
 import ssl
 import sys
+import types
 
 import pytest
 import trustme
@@ -38,8 +39,8 @@ def run(monkeypatch, capsys):
     def run(*argv, script=SCRIPT):
         monkeypatch.setattr(sys, "argv", [script, *map(str, argv)])
         with tf.Graph().as_default():
-            names = runpy.run_path(script)
-        sessions.append(names["sess"])
+            names = types.SimpleNamespace(**runpy.run_path(script))
+        sessions.append(names.sess)
         return names, *capsys.readouterr()
 
     yield run

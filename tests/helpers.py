@@ -19,12 +19,11 @@ TRAIN, TEST = 5300, 200  # examples in the small files
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
-def python(*arguments, check=True, **options):
+def python(*arguments, typed="", check=True, **options):
     """Run Python in a process of its own, and return what it printed."""
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(
-        command, check=check, capture_output=True, text=True, **options
-    )
+    options.update(input=typed, capture_output=True, text=True)
+    return subprocess.run(command, check=check, **options)
 
 
 def idx(array):
@@ -45,13 +44,10 @@ def small_arrays(seed=0):
 
 
 @functools.cache
-def small_bodies(seed):
-    return [gzip.compress(idx(a), 1, mtime=0) for a in small_arrays(seed)]
-
-
 def small_files(seed=0):
     """Return the four files in small, as a dictionary from name to bytes."""
-    return dict(zip(data.FILES, small_bodies(seed)))
+    bodies = (gzip.compress(idx(a), 1, mtime=0) for a in small_arrays(seed))
+    return dict(zip(data.FILES, bodies))
 
 
 def write(files, folder):

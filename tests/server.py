@@ -18,7 +18,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, files, handler=None):
         super().__init__(("127.0.0.1", 0), handler or Handler)
-        self.files, self.asked = files, []
+        self.files, self.asked = dict(files), []
         self.closing = threading.Event()
 
     def url(self, kind="good"):
@@ -71,9 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """One byte is announced, and the body comes in chunks, which is what counts."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"
         size = f"{len(self.body):x}".encode()
-        self.wfile.write(
-            b"\r\n".join([head, b"", size, self.body, b"0", b"", b""]),
-        )
+        self.wfile.write(b"\r\n".join([head, b"", size, self.body, b"0", b"", b""]))
 
     def short(self):
         self.answer(self.body[: len(self.body) // 2], value=len(self.body))

@@ -9,11 +9,12 @@ import tokenize
 
 import numpy as np
 import pytest
-from helpers import MNIST, ROOT, SCRIPT, contents
+from helpers import MNIST, ROOT, SCRIPT, contents, python
 
 import data
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OLD_PROGRAMS = (ROOT / ".readme" / "old-programs.md").read_text(encoding="utf-8")
 
 
 def section(heading):
@@ -42,18 +43,17 @@ ROWS = [
 
 
 def test_table_has_the_steps_of_the_page_in_the_scripts_order():
-    looked_for = [name for *_, cell in ROWS for name in cell]
     code = names(SCRIPT)
-    code = code[code.index("input_data") :]  # where the front matter ends
-    for name in looked_for:
-        assert name in code, name
-    places = [code.index(cell[0]) for *_, cell in ROWS]
-    assert len(places) > 1 and places == sorted(places)
+    for *_, cell in ROWS:
+        for name in cell:
+            assert name in code, name
+    indices = [code.index(cell[0]) for *_, cell in ROWS]
+    assert len(indices) > 1 and indices == sorted(indices)
 
 
 def test_what_it_links_to_exists():
     links = re.findall(r"\]\((?!http)(.*?)\)", README)
-    assert links
+    assert ".readme/old-programs.md" in links
     headings = re.findall("^## (.*)", README, re.MULTILINE)
     for link in links:
         if link.startswith("#"):
@@ -71,7 +71,14 @@ def test_command_for_windows_is_the_same():
 
 def test_seconds_until_the_copy_is_taken_are_the_mirrors():
     seconds = len(data.MIRRORS[:-1]) * data.TIMEOUT_SECONDS
-    assert f"from `tests/mnist` after {seconds} seconds" in " ".join(README.split())
+    assert f"after {seconds} seconds at most `tests/mnist` is used" in README
+
+
+def test_old_programs_need_the_first_lines_that_the_page_needs():
+    (four,) = blocks(section("Beside the tutorial"), "python")
+    (three,) = blocks(OLD_PROGRAMS, "python")
+    assert four.startswith(three)
+    assert all(name in OLD_PROGRAMS for name in ("source_url", "keyword-only", "seed"))
 
 
 # What a reader pastes at the prompt, and what comes out of it.
@@ -84,30 +91,26 @@ def explored(tmp_path_factory):
     """Standard output and error, and folder, of a reader who has no network."""
     tf = pytest.importorskip("tensorflow.compat.v1")
     folder = tmp_path_factory.mktemp("reader")
-    # MNIST's first digit, on paper of its own size, on a large grey sheet, and in white.
+    # MNIST's first digit: black on white, in a corner of a large sheet that is half in
+    # the shadow, and white on black.
     seven = data.read_data_sets(MNIST, dtype="uint8", reshape=False).test.images[0]
     pictures = {
-        "digit.png": np.roll(255 - seven, (-4, 3), (0, 1)),
-        "grey.png": np.full((300, 400, 1), 180, np.uint8),
+        "digit.png": 255 - seven,
+        "shadow.png": np.full((300, 400, 1), 220, np.uint8),
         "white.png": seven.repeat(25, 0).repeat(25, 1),
     }
-    pictures["grey.png"][9:121, 250:362] -= seven.repeat(4, 0).repeat(4, 1) // 2
+    pictures["shadow.png"][:, :200] = 120
+    pictures["shadow.png"][9:121, 250:362] -= seven.repeat(4, 0).repeat(4, 1) // 2
     with tf.Graph().as_default(), tf.Session() as session:
         for name, pixels in pictures.items():
             png = session.run(tf.io.encode_png(pixels))
             (folder / name).write_bytes(png)
     digits = [DIGIT.replace("digit.png", name) for name in pictures]
+    typed = "".join([*PASTED, *digits])
     ours = ("no_proxy", "tf_cpp_min_log_level")
     env = {k: v for k, v in os.environ.items() if k.lower() not in ours}
-    done = subprocess.run(
-        [sys.executable, "-i", SCRIPT, "--seed", "0"],
-        input="".join([*PASTED, *digits]),
-        cwd=folder,
-        env={**env, **dict.fromkeys(["http_proxy", "https_proxy"], "http://[::1]:9")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    env.update(http_proxy="http://[::1]:9", https_proxy="http://[::1]:9")
+    done = python("-i", SCRIPT, "--seed", 0, typed=typed, cwd=folder, env=env)
     out = done.stdout
     if sys.platform == "win32":  # TensorFlow adds lines there, as the README says
         out = re.sub(r"WARNING:tensorflow:.* The name .* is deprecated.*\n\n", "", out)
@@ -145,9 +148,12 @@ def test_it_prints_what_the_first_screen_shows(explored):
 
 def test_exploring_prints_what_it_shows(explored):
     out, err, _ = explored
-    shown = out.split("\n", 11)[11]
-    assert SHOWN and shown.startswith(SHOWN)
-    assert re.fullmatch(r"(7 [01]\.\d+\n){2}", shown[len(SHOWN) :])
+    comments = "".join(re.findall("  # (\\d.*\n)", "".join(PASTED)))
+    printed = out.split("\n", 11)[11]
+    assert comments and SHOWN.count("\n") == 11
+    assert printed.startswith(comments + SHOWN)
+    others = printed[len(comments + SHOWN) :]
+    assert re.fullmatch(r"(([#-]{20}\n){10}7 [01]\.\d+\n){2}", others)
     assert not re.search(r"^(Traceback|\w+Error\b)", err, re.MULTILINE)
 
 
@@ -194,12 +200,12 @@ print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}
 
 def test_the_pages_own_program_runs_with_four_lines_changed(run, tmp_path):
     (lines,) = blocks(section("Beside the tutorial"), "python")
-    imported, v1, graph, initialised = lines.splitlines()
+    helper, tensorflow, graph, initializer = lines.splitlines()
     program = PAGE
     for old, new in [
-        ("from tensorflow.examples.tutorials.mnist import input_data", imported),
-        ("import tensorflow as tf", f"import tensorflow as tf\n{v1}\n{graph}"),
-        ("sess = tf.InteractiveSession()", f"{{0}}\n{initialised}"),
+        ("from tensorflow.examples.tutorials.mnist import input_data", helper),
+        ("import tensorflow as tf", f"{tensorflow}\n{graph}"),
+        ("sess = tf.InteractiveSession()", f"{{0}}\n{initializer}"),
     ]:
         assert program.count(old) == 1
         program = program.replace(old, new.format(old))
