@@ -3,8 +3,8 @@
     import data as input_data
     mnist = input_data.read_data_sets("MNIST_data/", one_hot=True)
 
-MNIST is 70,000 handwritten digits of 28 x 28 pixels in four gzipped IDX files: a
-header of big-endian 4-byte numbers (a magic number, then the length of each
+MNIST is 70,000 handwritten digits of 28 x 28 pixels in four gzipped IDX files. Each is
+a header of big-endian 4-byte integers (a magic number, then the length of each
 dimension), followed by one byte for each pixel or label.
 """
 
@@ -38,8 +38,8 @@ MIRRORS = [
     (Path(__file__).absolute().parent / "tests" / "mnist").as_uri(),
 ]
 CHUNK_BYTES = 100_000
-TIMEOUT_SECONDS = 10  # for each chunk, the first one with the connection
-MAX_BYTES = 200_000_000  # in a file, packed or unpacked; MNIST's largest has 47 million
+TIMEOUT_SECONDS = 10  # for each chunk; the first includes connecting
+MAX_BYTES = 200_000_000  # of a file, also unpacked; MNIST's largest has 47 million
 Datasets = namedtuple("Datasets", ["train", "validation", "test"])
 
 
@@ -56,8 +56,8 @@ def read_data_sets(
     """Return MNIST as a named tuple (train, validation, test) of `DataSet`s.
 
     Args:
-      train_dir: folder of the four files. Only missing ones are downloaded into it,
-        whatever `source_url` is, so every data set needs a folder of its own.
+      train_dir: folder of the four files. Missing ones are downloaded. Those already
+        there stay, whatever `source_url` is: use one folder for each data set.
       fake_data: read no file. All 70,000 images have pixels 1.0 (or 255) and label 0.
       one_hot: return labels as float32 rows (n, 10) with a single 1, not as int (n,).
       dtype: type of the images, float32 in [0, 1] or uint8 in [0, 255].
@@ -67,9 +67,9 @@ def read_data_sets(
       seed: int of 0 or more that fixes the order of batches.
       source_url: base URL to ask instead of `MIRRORS`, for MNIST or data in its format.
 
-    Raises ValueError if a file is damaged or of another data set, or an argument out of
-    range; TypeError for another `dtype`; OSError if a file cannot be read, downloaded
-    or saved.
+    Raises ValueError if a file is damaged, if a download does not match the files that
+    are there, or if an argument is out of range; TypeError for another `dtype`; OSError
+    if a file cannot be read, downloaded or saved.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
     if dtype not in (np.float32, np.uint8):
@@ -83,9 +83,9 @@ def read_data_sets(
         images, labels, test_images, test_labels = _read_files(folder, source_url)
     size = validation_size
     if not 0 <= size <= len(images):
-        raise ValueError(f"{train_dir}: validation_size {size}, not 0 to {len(images)}")
+        raise ValueError(f"validation_size must be 0 to {len(images)}, not {size}")
     shape = (-1, 784) if reshape else (-1, 28, 28, 1)
-    # Arrays of the files are read-only, their products are new arrays.
+    # Arrays read from the files are read-only. Multiplied, they are copies.
     scale = np.float32(1 / 255) if dtype == np.float32 else 1
     images, test_images = (a.reshape(shape) * scale for a in (images, test_images))
     table = np.eye(10, dtype=np.float32) if one_hot else np.arange(10)
@@ -107,7 +107,7 @@ class DataSet:
     """
 
     def __init__(self, images, labels, *, seed):
-        # Old programs read and set the first five, which have the helper's names.
+        # The first five have the helper's names: old programs read and set them.
         self._images = images
         self._labels = labels
         self._num_examples = len(images)
@@ -125,7 +125,7 @@ class DataSet:
         """Return the next `batch_size` images and labels, each a new array.
 
         An epoch shows every example once, in a new random order, or in the files'
-        order if it begins without `shuffle`. A batch may go on into the next epoch.
+        order if it begins without `shuffle`. A batch may go on into the next epochs.
         `fake_data` is there for old programs and changes nothing. Raises ValueError
         unless 1 <= `batch_size` <= 2 n: TensorFlow's helper cut larger batches short.
         """
@@ -133,16 +133,15 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # The first batch needs an order. Old programs start again with a new one:
-        # - they change `_num_examples`;
-        # - they set `_index_in_epoch` to 0, in epoch 0 or without `shuffle`.
+        # A new order is for the first batch, and for old programs that change
+        # `_num_examples`, or set `_index_in_epoch` to 0 in epoch 0 or without `shuffle`.
         restart = self._index_in_epoch == 0 and not (shuffle and self._epochs_completed)
         if len(self._order) != n or restart:
             self._order = new_order(n)
         start = min(self._index_in_epoch, n)
         end = start + size
         indices = self._order[start:end]
-        while end > n:  # the batch goes on into the next epoch
+        while end > n:  # go on into the next epoch
             self._epochs_completed += 1
             self._order = new_order(n)
             end -= n
@@ -159,21 +158,21 @@ def _read_files(folder, source_url):
         _progress(f"{folder} has all four files: {source_url} is not asked\n")
     arrays = [_read(folder / name)[1] for name in FILES]
     counts = [len(array) for array in arrays]
-    if counts[::2] != counts[1::2]:
+    if counts[0] != counts[1] or counts[2] != counts[3]:
         raise ValueError(
-            f"{folder}: not as many labels as images, but {counts} in {', '.join(FILES)}; "
-            "delete the wrong file to fetch it again"
+            f"{folder}: {counts} examples in {', '.join(FILES)}, but each image needs one "
+            "label; delete the wrong file to fetch it again"
         )
     return arrays
 
 
 def _missing(folder):
-    # A link to nowhere is not missing: a download would replace it.
+    # A broken link counts as present: a download would replace it.
     return [name for name in FILES if not os.path.lexists(folder / name)]
 
 
 def _read(path):
-    """Return what `_parse` does, for the file at `path`."""
+    """`_parse` the file at `path`."""
     try:
         return _parse(path.read_bytes(), path.name)
     except OSError as error:
@@ -209,7 +208,7 @@ def _is_mnist(content, name):
 def _download(folder, source_url):
     """Download what is missing in `folder`, from one base URL or the next."""
     present = sorted(set(FILES).difference(_missing(folder)))
-    genuine = {_is_mnist(_read(folder / name)[0], name) for name in present}
+    genuine = [_is_mnist(_read(folder / name)[0], name) for name in present]
     errors = []
     for base_url in [source_url] if source_url else MIRRORS:
         for name in _missing(folder):
@@ -225,18 +224,19 @@ def _download(folder, source_url):
                 errors.append(f"{url}: {error}")
                 break  # ask the next base URL
             _progress("]\n")
-            # A folder holds one data set: all its files are MNIST's, or none is.
-            if genuine - {is_mnist}:
+            # MNIST is not completed with other files, nor other files with MNIST.
+            if any(known != is_mnist for known in genuine):
                 raise ValueError(
                     f"{folder} has files of another data set than {url}: use another "
                     f"folder, or delete {', '.join(present)} to fetch all four"
                 )
             _save(body, folder, name)
     if missing := _missing(folder):
-        advice = "leave source_url out, or " if source_url else ""
+        copy = f"copy the files into {folder} from tests/mnist of this project"
         raise OSError(
-            f"cannot download {', '.join(missing)}: {advice}copy the files from "
-            f"tests/mnist of this project into {folder}\n  " + "\n  ".join(errors)
+            f"cannot download {', '.join(missing)}: "
+            f"{'for MNIST, leave source_url out' if source_url else copy}\n  "
+            + "\n  ".join(errors)
         )
 
 

@@ -1,10 +1,10 @@
 """The program of "TensorFlow MNIST Dataset and Softmax Regression", running again.
 
 Read it beside the page: https://data-flair.training/blogs/tensorflow-mnist-dataset/
-The page's program begins at the first heading, `# === ... ===`, after the options.
+The page's program begins below the options, at the first `# === heading ===`.
 
     .venv/bin/python train_softmax.py       train, and print the test accuracy
-    .venv/bin/python -i train_softmax.py    then go on at a prompt, with every name below
+    .venv/bin/python -i train_softmax.py    the same, then stay at a Python prompt
 """
 
 import argparse
@@ -18,15 +18,14 @@ parser = argparse.ArgumentParser(
     description="Train softmax regression on MNIST, as the tutorial does.",
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
-flag = parser.add_argument
-flag("--data-dir", default="MNIST_data/", help="folder of the four MNIST files")
-flag("--steps", type=int, default=1000, help="steps of gradient descent")
-flag("--learning-rate", type=float, default=0.5, help="how far each step goes")
-flag("--batch-size", type=int, default=100, help="training images in each step")
-flag("--seed", type=int, help="the same number gives the same batches again")
-flag("--source-url", help="download the files from here, not from MNIST's mirrors")
-flag("--weights-png", help="draw what W has learned into this file")
-# Pasted into a notebook's cell, this is not the program that the arguments are for.
+parser.add_argument("--data-dir", default="MNIST_data/", help="folder of MNIST's files")
+parser.add_argument("--steps", type=int, default=1000, help="steps of gradient descent")
+parser.add_argument("--learning-rate", type=float, default=0.5, help="step size")
+parser.add_argument("--batch-size", type=int, default=100, help="images in each step")
+parser.add_argument("--seed", type=int, help="number that fixes the order of images")
+parser.add_argument("--source-url", help="download from here, not from MNIST's mirrors")
+parser.add_argument("--weights-png", help="draw what W has learned into this file")
+# In a notebook, sys.argv holds the arguments of Jupyter: take the defaults.
 program, file = os.path.basename(sys.argv[0]), globals().get("__file__", "")
 args = parser.parse_args(None if program == os.path.basename(file) else [])
 if not (args.steps > 0 and args.learning_rate > 0 and (args.seed or 0) >= 0):
@@ -42,7 +41,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow prints less
 import data as input_data
 
 # The page: mnist = input_data.read_data_sets("MNIST_data/", one_hot=True)
-# Here a flag names the folder, and two more arguments are None unless flags set them.
+# Here options set the folder, the seed and the source URL.
 try:
     mnist = input_data.read_data_sets(
         args.data_dir, one_hot=True, seed=args.seed, source_url=args.source_url
@@ -50,7 +49,7 @@ try:
 except (OSError, ValueError) as error:
     sys.exit(f"error: {error}")
 
-# A batch may begin in one epoch and end in the next, but not go further.
+# `next_batch` takes at most two epochs of examples.
 if not 1 <= args.batch_size <= 2 * mnist.train.num_examples:
     parser.error(f"--batch-size must be 1 to {2 * mnist.train.num_examples}")
 
@@ -87,7 +86,7 @@ cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
 )
 
-# The page: GradientDescentOptimizer(0.5). Here the rate is a flag.
+# The page: GradientDescentOptimizer(0.5). Here the rate is an option.
 train_step = tf.train.GradientDescentOptimizer(args.learning_rate).minimize(
     cross_entropy
 )
@@ -143,9 +142,9 @@ def draw_weights(weights):
     # At first the axes are pixel row, pixel column, digit row and digit column.
     tiles = weights.reshape(28, 28, 2, 5).transpose(2, 0, 3, 1).reshape(56, 140)
     strength = tiles / (np.abs(tiles).max() or 1)
-    # White without red and green is blue, white without green and blue is red.
-    removed = np.stack([strength, abs(strength), -strength], axis=2).clip(0)
-    pixels = np.rint(255 * (1 - removed)).astype(np.uint8)
+    # Evidence for a digit takes red from white, evidence against it blue, both green.
+    rgb = np.stack([1 - strength, 1 - abs(strength), 1 + strength], axis=2).clip(max=1)
+    pixels = np.rint(255 * rgb).astype(np.uint8)
     return pixels.repeat(4, axis=0).repeat(4, axis=1)
 
 

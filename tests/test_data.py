@@ -75,8 +75,8 @@ def test_validation_size(small, size):
 
 @pytest.mark.parametrize("size", [-1, TRAIN + 1])
 def test_validation_size_out_of_range(small, size):
-    message = f"{small}: validation_size {size}, not 0 to {TRAIN}"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    message = f"validation_size must be 0 to {TRAIN}, not {size}"
+    with pytest.raises(ValueError, match=message):
         data.read_data_sets(small, validation_size=size)
 
 
@@ -357,7 +357,7 @@ def test_no_example_at_all(small):
     none = {TEST_IMAGES: (0, 28, 28), TEST_LABELS: (0,)}
     for name, shape in none.items():
         (small / name).write_bytes(gzip.compress(idx(np.zeros(shape, np.uint8))))
-        with pytest.raises(ValueError, match="not as many labels|zero-size array"):
+        with pytest.raises(ValueError, match="needs one label|zero-size array"):
             data.read_data_sets(small)
 
 
@@ -382,8 +382,8 @@ def test_as_many_labels_as_images(small):
     labels = np.zeros(TEST - 1, np.uint8)
     (small / TEST_LABELS).write_bytes(gzip.compress(idx(labels)))
     message = (
-        f"{small}: not as many labels as images, but [{TRAIN}, {TRAIN}, {TEST}, "
-        f"{TEST - 1}] in {', '.join(data.FILES)}; delete the wrong file"
+        f"{small}: [{TRAIN}, {TRAIN}, {TEST}, {TEST - 1}] examples in "
+        f"{', '.join(data.FILES)}, but each image needs one label; delete the wrong file"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         data.read_data_sets(small)
