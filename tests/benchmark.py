@@ -2,10 +2,9 @@
 
     python tests/benchmark.py
 
-Every run is a fresh process, and the commands take turns, round after round. Wall time and
-peak memory are the least of all rounds. Each ratio is taken within its round, so that a
-machine whose speed drifts slows both sides alike, and the median of them is shown. Needs
-Linux or macOS, which tell a process's peak memory.
+Every run is a fresh process, and the commands take turns. Wall time and peak memory are the
+least of all rounds. A ratio is the median of those within each round, so that a machine whose
+speed drifts slows both sides alike. Needs Linux or macOS, which tell a process's peak memory.
 """
 
 import os
@@ -72,14 +71,11 @@ def main():
     print(f"{STEPS} steps, {ROUNDS} rounds   wall s  / Keras  peak MiB  / Keras")
     for k, name in enumerate(commands):
         seconds, memory = zip(*(run[k] for run in rounds))
-        ratios = [
-            statistics.median(run[k][figure] / run[-1][figure] for run in rounds)
-            for figure in (0, 1)
-        ]
-        print(
-            f"{name:22} {min(seconds):8.2f} {ratios[0]:8.2f} {min(memory):9.0f} "
-            f"{ratios[1]:8.2f}"
+        x_seconds, x_memory = (
+            statistics.median(run[k][f] / run[-1][f] for run in rounds) for f in (0, 1)
         )
+        print(f"{name:22} {min(seconds):8.2f} {x_seconds:8.2f}", end=" ")
+        print(f"{min(memory):9.0f} {x_memory:8.2f}")
 
 
 if __name__ == "__main__":

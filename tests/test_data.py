@@ -353,23 +353,19 @@ def test_images_that_are_not_idx(small, header, size, message):
     assert message in parse_error(small, TEST_IMAGES, gzip.compress(content))
 
 
-def test_no_example_at_all(small):
-    none = {TEST_IMAGES: (0, 28, 28), TEST_LABELS: (0,)}
-    for name, shape in none.items():
-        (small / name).write_bytes(gzip.compress(idx(np.zeros(shape, np.uint8))))
-        with pytest.raises(ValueError, match="needs one label|zero-size array"):
-            data.read_data_sets(small)
-
-
-def test_a_single_example(small):
-    for name, array in [
-        (TEST_IMAGES, np.full((1, 28, 28), 255, np.uint8)),
-        (TEST_LABELS, np.full(1, 9, np.uint8)),
-    ]:
-        (small / name).write_bytes(gzip.compress(idx(array)))
-    test = data.read_data_sets(small).test
-    assert test.num_examples == 1
-    assert (test.images == 1).all() and test.labels.tolist() == [9]
+def test_one_example_and_none(small):
+    for n in (1, 0):
+        images, labels = np.full((n, 28, 28), 255, np.uint8), np.full(n, 9, np.uint8)
+        (small / TEST_IMAGES).write_bytes(gzip.compress(idx(images)))
+        if n == 0:
+            with pytest.raises(ValueError, match="each image needs one label"):
+                data.read_data_sets(small)
+        (small / TEST_LABELS).write_bytes(gzip.compress(idx(labels)))
+        if n == 1:
+            test = data.read_data_sets(small).test
+            assert test.images.tolist() == [784 * [1]] and test.labels.tolist() == [9]
+    with pytest.raises(ValueError, match="zero-size array"):
+        data.read_data_sets(small)
 
 
 def test_labels_that_are_no_digits(small):

@@ -14,6 +14,7 @@ from helpers import MNIST, ROOT, SCRIPT, contents, python
 import data
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+WORKFLOW = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
 OLD_PROGRAMS = (ROOT / ".readme" / "old-programs.md").read_text(encoding="utf-8")
 
 
@@ -65,8 +66,18 @@ def test_what_it_links_to_exists():
 def test_command_for_windows_is_the_same():
     sh, _ = blocks(README, "sh")
     (powershell,) = blocks(README, "powershell")
-    translated = sh.replace("python3 ", "python ").replace(" &&\n", "\n")
-    assert translated.replace(".venv/bin/", ".venv\\Scripts\\") == powershell
+    assert windows(sh) == powershell.splitlines()
+
+
+def windows(command):
+    command = command.replace("python3", "python").replace("/bin/", "\\Scripts\\")
+    return re.split(r"\s*&&\s*", command.strip())
+
+
+def test_workflow_runs_the_readmes_commands():
+    run, tests = map(windows, blocks(README, "sh"))
+    steps = re.findall("^ +- run: (.*)$", WORKFLOW, re.MULTILINE)
+    assert steps == ["bash .ci/run", *run, *(line for line in tests if line not in run)]
 
 
 def test_seconds_until_the_copy_is_taken_are_the_mirrors():
@@ -78,7 +89,6 @@ def test_old_programs_need_the_first_lines_that_the_page_needs():
     (four,) = blocks(section("Beside the tutorial"), "python")
     (three,) = blocks(OLD_PROGRAMS, "python")
     assert four.startswith(three)
-    assert all(name in OLD_PROGRAMS for name in ("source_url", "keyword-only", "seed"))
 
 
 # What a reader pastes at the prompt, and what comes out of it.
@@ -88,7 +98,7 @@ SHOWN = "".join(blocks(section("Explore it"), "text"))
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory):
-    """Standard output and error, and folder, of a reader who has no network."""
+    """Output, errors and folder of a reader who has no network and pastes all blocks."""
     tf = pytest.importorskip("tensorflow.compat.v1")
     folder = tmp_path_factory.mktemp("reader")
     # MNIST's first digit: black on white, in a corner of a large sheet that is half in
@@ -163,6 +173,7 @@ def test_without_a_network_the_copy_is_taken(explored):
 
 
 def test_the_better_model_is_better(run, tmp_path):
+    """Its lines still fit into the script, and they help."""
     (diff,) = blocks(section("Make it better"), "diff")
     script = (ROOT / "train_softmax.py").read_text(encoding="utf-8")
     for old, new in re.findall(r"^-(.*)\n((?:\+.*\n)+)", diff, re.MULTILINE):
@@ -199,6 +210,7 @@ print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}
 
 
 def test_the_pages_own_program_runs_with_four_lines_changed(run, tmp_path):
+    """No other line of it needs a change."""
     (lines,) = blocks(section("Beside the tutorial"), "python")
     helper, tensorflow, graph, initializer = lines.splitlines()
     program = PAGE

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,8 +40,8 @@ def test_names_of_the_page_in_its_order(run, small):
 
 
 def test_headings_are_the_pages():
-    with open(SCRIPT, encoding="utf-8") as script:
-        headings = re.findall("^# === (.*) ===$", script.read(), re.MULTILINE)
+    text = Path(SCRIPT).read_text(encoding="utf-8")
+    headings = re.findall("^# === (.*) ===$", text, re.MULTILINE)
     assert headings[:-1] == [
         "What is TensorFlow MNIST Dataset?",
         "Implementation of MNIST Dataset in TensorFlow",
@@ -115,6 +116,7 @@ def printed_accuracy(out):
 
 
 def test_five_seeds_on_mnist(run):
+    """The accuracy that the README promises, also as a mean."""
     accuracies = []
     for seed in range(5):
         names, out, _ = run("--data-dir", MNIST, "--seed", seed)
@@ -329,11 +331,9 @@ KERNEL = "import sys; exec(compile(sys.stdin.read(), '<cell>', 'exec'), {names})
         ["-c", KERNEL.format(names={"__file__": SCRIPT}), "-f", "kernel.json"],
         ["-i"],
     ],
-    ids=["cell", "cell of an editor that names the file", "prompt"],
 )
 def test_pasted_script_ignores_arguments(small, options):
-    with open(SCRIPT, encoding="utf-8") as script:
-        text = script.read().replace("default=1000", "default=20")
+    text = Path(SCRIPT).read_text(encoding="utf-8").replace("=1000", "=20")
     env = {**os.environ, "PYTHONPATH": os.path.dirname(SCRIPT)}
     # The MNIST_data of this folder is the small files.
     done = python(*options, typed=text, cwd=small.parent, env=env)
