@@ -1,7 +1,7 @@
 """The program of "TensorFlow MNIST Dataset and Softmax Regression", running again.
 
 Read it beside the page: https://data-flair.training/blogs/tensorflow-mnist-dataset/
-The page's program begins below the options, at the first `# === heading ===`.
+Start at the first `# === heading ===`: the page's program begins there.
 
     .venv/bin/python train_softmax.py       train, and print the test accuracy
     .venv/bin/python -i train_softmax.py    the same, then stay at a Python prompt
@@ -49,7 +49,7 @@ try:
 except (OSError, ValueError) as error:
     sys.exit(f"error: {error}")
 
-# `next_batch` takes at most two epochs of examples.
+# `next_batch` takes at most two epochs (passes over the training images).
 if not 1 <= args.batch_size <= 2 * mnist.train.num_examples:
     parser.error(f"--batch-size must be 1 to {2 * mnist.train.num_examples}")
 
@@ -98,7 +98,7 @@ tf.global_variables_initializer().run()
 
 
 def report(step):
-    """Print the results on the validation images; exit unless the loss is finite."""
+    """Print the results on the validation images; exit if the loss is not finite."""
     images, labels = mnist.validation.images, mnist.validation.labels
     loss, predicted = sess.run([cross_entropy, y], feed_dict={x: images, y_: labels})
     if not math.isfinite(loss):
@@ -142,7 +142,7 @@ def draw_weights(weights):
     # At first the axes are pixel row, pixel column, digit row and digit column.
     tiles = weights.reshape(28, 28, 2, 5).transpose(2, 0, 3, 1).reshape(56, 140)
     strength = tiles / (np.abs(tiles).max() or 1)
-    # Evidence for a digit takes red from white, evidence against it blue, both green.
+    # Evidence for a digit removes red, evidence against it blue, and both green.
     rgb = np.stack([1 - strength, 1 - abs(strength), 1 + strength], axis=2).clip(max=1)
     pixels = np.rint(255 * rgb).astype(np.uint8)
     return pixels.repeat(4, axis=0).repeat(4, axis=1)
