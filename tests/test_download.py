@@ -53,10 +53,10 @@ def fault(request, server, monkeypatch):
     elif request.param == "slow look-up":
         look_up = socket.getaddrinfo
 
-        def slow(host, *rest, **how):
-            return (host != "127.0.0.1" and server.closing.wait()) or look_up(
-                host, *rest, **how
-            )
+        def slow(host, *arguments, **options):
+            if host != "127.0.0.1":
+                server.closing.wait()
+            return look_up(host, *arguments, **options)
 
         monkeypatch.setattr(socket, "getaddrinfo", slow)
     return base_url, message
