@@ -24,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-# Digests of the unpacked files, compared when something is downloaded.
+# Digests of the pixels and labels: they tell MNIST from other data in its format.
 SHA256 = {
-    "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "train-images-idx3-ubyte.gz": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    "train-labels-idx1-ubyte.gz": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "t10k-images-idx3-ubyte.gz": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "t10k-labels-idx1-ubyte.gz": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
 FILES = tuple(SHA256)
 MIRRORS = [
@@ -91,9 +91,9 @@ def read_data_sets(
     table = np.eye(10, dtype=np.float32) if one_hot else np.arange(10)
     labels, test_labels = table[labels], table[test_labels]  # label k becomes table[k]
     return Datasets(
-        train=DataSet(images[size:], labels[size:], seed=seeds[0]),
-        validation=DataSet(images[:size], labels[:size], seed=seeds[1]),
-        test=DataSet(test_images, test_labels, seed=seeds[2]),
+        train=DataSet(images[size:], labels[size:], rng=seeds[0]),
+        validation=DataSet(images[:size], labels[:size], rng=seeds[1]),
+        test=DataSet(test_images, test_labels, rng=seeds[2]),
     )
 
 
@@ -104,9 +104,10 @@ class DataSet:
     labels: float32 (n, 10) one-hot, or class numbers (n,), in the same order.
     num_examples: n.
     epochs_completed: how often `next_batch` has gone on into a new epoch.
+    rng: what orders the batches, as `np.random.default_rng` takes it.
     """
 
-    def __init__(self, images, labels, *, seed):
+    def __init__(self, images, labels, *, rng):
         # The first five have the helper's names: old programs read and set them.
         self._images = images
         self._labels = labels
@@ -114,7 +115,7 @@ class DataSet:
         self._epochs_completed = 0
         self._index_in_epoch = 0
         self._order = np.arange(0)  # of the examples in this epoch; at first none
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(rng)
 
     images = property(lambda self: self._images)
     labels = property(lambda self: self._labels)
@@ -133,10 +134,8 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # A new order is for the first batch, and for old programs that change
-        # `_num_examples`, or set `_index_in_epoch` to 0 in epoch 0 or without `shuffle`.
-        restart = self._index_in_epoch == 0 and not (shuffle and self._epochs_completed)
-        if len(self._order) != n or restart:
+        # At first, and where an old program has set `_index_in_epoch` or `_num_examples`:
+        if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         start = min(self._index_in_epoch, n)
         end = start + size
@@ -156,13 +155,16 @@ def _read_files(folder, source_url):
         _download(folder, source_url)
     elif source_url:
         _progress(f"{folder} has all four files: {source_url} is not asked\n")
-    arrays = [_read(folder / name)[1] for name in FILES]
+    arrays = [_read(folder / name) for name in FILES]
     counts = [len(array) for array in arrays]
     if counts[0] != counts[1] or counts[2] != counts[3]:
         raise ValueError(
             f"{folder}: {counts} examples in {', '.join(FILES)}, but each image needs one "
             "label; delete the wrong file to fetch it again"
         )
+    others = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
+    if others:
+        _progress(f"{folder}: not MNIST's: {others} (to fetch MNIST, delete these)\n")
     return arrays
 
 
@@ -174,17 +176,18 @@ def _missing(folder):
 def _read(path):
     """`_parse` the file at `path`."""
     try:
-        return _parse(path.read_bytes(), path.name)
+        with open(path, "rb") as file:
+            return _parse(file, path.name)
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}; delete it to fetch it again") from None
 
 
-def _parse(body, name):
-    """Return a gzipped IDX file unpacked, and its labels (n,) or pixels (n, 28, 28)."""
+def _parse(file, name):
+    """Return the labels (n,) or pixels (n, 28, 28), uint8, of an open gzipped IDX file."""
     try:
-        content = gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_BYTES + 1)
+        content = gzip.GzipFile(fileobj=file).read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"not a whole gzip file ({error})") from None
     if len(content) > MAX_BYTES:
@@ -198,34 +201,34 @@ def _parse(body, name):
     array = np.frombuffer(content, np.uint8, offset=start).reshape(header[1], *shape)
     if "labels" in name and array.max() > 9:
         raise ValueError(f"label {array.max()}, expected 0 to 9")
-    return content, array
+    return array
 
 
-def _is_mnist(content, name):
-    return hashlib.sha256(content).hexdigest() == SHA256[name]
+def _is_mnist(array, name):
+    return hashlib.sha256(array).hexdigest() == SHA256[name]
 
 
 def _download(folder, source_url):
     """Download what is missing in `folder`, from one base URL or the next."""
-    present = sorted(set(FILES).difference(_missing(folder)))
-    genuine = [_is_mnist(_read(folder / name)[0], name) for name in present]
-    errors = []
-    for base_url in [source_url] if source_url else MIRRORS:
+    present = [name for name in FILES if name not in _missing(folder)]
+    present_is_mnist = [_is_mnist(_read(folder / name), name) for name in present]
+    reasons = ""
+    for base_url in [str(source_url)] if source_url else MIRRORS:
         for name in _missing(folder):
             url = f"{base_url.rstrip('/')}/{name}"
             _progress(f"Fetching {url}\n[")
             try:
                 body = _get(url)
-                is_mnist = _is_mnist(_parse(body, name)[0], name)
+                is_mnist = _is_mnist(_parse(io.BytesIO(body), name), name)
                 if not (is_mnist or source_url):
                     raise ValueError("not MNIST: the SHA-256 digest differs")
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 _progress(f"\n{error}\n")
-                errors.append(f"{url}: {error}")
+                reasons += f"\n  {url}: {error}"
                 break  # ask the next base URL
             _progress("]\n")
             # MNIST is not completed with other files, nor other files with MNIST.
-            if any(known != is_mnist for known in genuine):
+            if (not is_mnist) in present_is_mnist:
                 raise ValueError(
                     f"{folder} has files of another data set than {url}: use another "
                     f"folder, or delete {', '.join(present)} to fetch all four"
@@ -233,17 +236,13 @@ def _download(folder, source_url):
             _save(body, folder, name)
     if missing := _missing(folder):
         copy = f"copy the files into {folder} from tests/mnist of this project"
-        raise OSError(
-            f"cannot download {', '.join(missing)}: "
-            f"{'for MNIST, leave source_url out' if source_url else copy}\n  "
-            + "\n  ".join(errors)
-        )
+        way_out = "for MNIST, leave source_url out" if source_url else copy
+        raise OSError(f"cannot download {', '.join(missing)}: {way_out}{reasons}")
 
 
 def _save(body, folder, name):
     """Make `folder` and write the file `name` into it, whole or not at all."""
-    # `tempfile` would make a file that only its owner can read.
-    partial = folder / f".{name}.{uuid.uuid4()}"
+    partial = folder / f".{name}.{uuid.uuid4()}"  # `tempfile` makes private files
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -277,7 +276,7 @@ def _get(url):
         body += chunk
         if len(body) > MAX_BYTES:
             raise OSError(f"more than {MAX_BYTES} bytes")
-        new_marks = min(30 * len(body) // size, 30) - marks
+        new_marks = min(30 * len(body) // max(size, 1), 30) - marks
         marks += new_marks
         _progress("#" * new_marks)
     return body
@@ -287,11 +286,12 @@ def _put_chunks(url, chunks):
     """Put pairs (chunk, size of the file) into a queue; b"" or an OSError ends them."""
     try:
         with urllib.request.urlopen(url) as response:
-            size = int(response.headers.get("Content-Length", 0)) or MAX_BYTES
-            chunk = None
-            while chunk != b"":
-                chunk = response.read(CHUNK_BYTES)
-                chunks.put((chunk, size))
+            length = response.headers.get("Content-Length", "")  # may be "12, 12"
+            size = int(length) if length.isdecimal() else MAX_BYTES
+            buffer = bytearray(CHUNK_BYTES)
+            while count := response.readinto(buffer):
+                chunks.put((buffer[:count], size))
+            chunks.put((b"", size))
     except Exception as error:  # noqa: BLE001 (`_get` raises it)
         # A server may have written this text: keep what can be printed.
         text = "".join(filter(str.isprintable, str(error))).strip()
