@@ -1,19 +1,21 @@
 """The tutorial's program: its graph, what it learns, and its command line."""
 
+import codeop
 import os
 import re
-import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import MNIST, POSIX, ROOT, SCRIPT, contents, python
+import tensorflow.compat.v1 as tf
+from helpers import ROOT, SCRIPT, contents, python
 
 import data
 
-tf = pytest.importorskip("tensorflow.compat.v1")
+SOURCE = Path(SCRIPT).read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -40,14 +42,13 @@ def test_names_of_the_page_in_its_order(run, small):
 
 
 def test_headings_are_the_pages():
-    text = Path(SCRIPT).read_text(encoding="utf-8")
-    headings = re.findall("^# === (.*) ===$", text, re.MULTILINE)
-    assert headings[:-1] == [
+    assert re.findall("^# === (.*) ===$", SOURCE, re.MULTILINE) == [
         "What is TensorFlow MNIST Dataset?",
         "Implementation of MNIST Dataset in TensorFlow",
-        "TensorFlow MNIST – Training",
+        "TensorFlow MNIST - Training",
         "Checking Accuracy With Test Dataset",
     ]
+    assert SOURCE.isascii()  # `open` on East Asian Windows fails at anything else
 
 
 # The graph
@@ -115,22 +116,6 @@ def printed_accuracy(out):
     return float(re.search(r"(?m)^test accuracy: (0\.\d{4})\n\Z", out).group(1))
 
 
-def test_five_seeds_on_mnist(run):
-    """The accuracy that the README promises, also as a mean."""
-    accuracies = []
-    for seed in range(5):
-        names, out, _ = run("--data-dir", MNIST, "--seed", seed)
-        accuracies.append(printed_accuracy(out))
-        feed_dict = {
-            names.x: names.mnist.test.images,
-            names.y_: names.mnist.test.labels,
-        }
-        correct = names.sess.run(names.correct_prediction, feed_dict)
-        assert f"{correct.mean():.4f}" == f"{accuracies[-1]:.4f}"
-    assert 0.905 <= min(accuracies) and max(accuracies) <= 0.927
-    assert 0.9147 <= np.mean(accuracies) <= 0.9207
-
-
 def test_same_seed_same_run(run, small):
     def learned(seed):
         argv = ("--data-dir", small, "--steps", 50, "--seed", seed)
@@ -169,20 +154,6 @@ def test_progress_is_of_the_validation_images(run, small):
     ]
 
 
-def test_a_step_fetches_nothing_but_itself(run, small, monkeypatch):
-    fetched = []
-    original = tf.InteractiveSession.run
-
-    def spy(self, fetches, *args, **kwargs):
-        fetched.append(fetches)
-        return original(self, fetches, *args, **kwargs)
-
-    monkeypatch.setattr(tf.InteractiveSession, "run", spy)
-    names, *_ = run("--data-dir", small, "--steps", 40)
-    assert fetched.count(names.train_step) == 40
-    assert len(fetched) == 1 + 40 + 10 + 1  # initialiser, steps, reports, accuracy
-
-
 def test_diverged_run_ends_without_an_accuracy(refused, small):
     argv = ("--data-dir", small, "--learning-rate")
     message = r"error: cross-entropy (nan|inf) at step \d+: lower --learning-rate"
@@ -191,61 +162,20 @@ def test_diverged_run_ends_without_an_accuracy(refused, small):
     assert re.fullmatch(message, refused(*argv, "inf"))
 
 
-# The picture
-
-
-def test_draw_weights_colours(run, small):
-    names, *_ = run("--data-dir", small, "--steps", 1)
-    W = np.zeros((784, 10), np.float32)
-    assert (names.draw_weights(W) == 255).all()
-    W[0, 0], W[27, 4], W[783, 9], W[756, 5] = 2, -2, 1, -1
-    pixels = names.draw_weights(W)
-    assert pixels.shape == (224, 560, 3) and pixels.dtype == np.uint8
-    corners = [pixels[0, 0], pixels[0, -1], pixels[-1, -1], pixels[-1, 0]]
-    blue_red = [[0, 0, 255], [255, 0, 0]]
-    pale = [[128, 128, 255], [255, 128, 128]]
-    np.testing.assert_array_equal(corners, blue_red + pale)
-    assert (pixels.reshape(-1, 3) == 255).all(axis=1).sum() == 224 * 560 - 4 * 16
-
-
-@pytest.mark.parametrize("name", ["W.png", "a/W.png", "~/W.png"])
-def test_weights_png(run, small, tmp_path, monkeypatch, name):
-    (tmp_path / "a").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "a"))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path / "a"))
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / name.replace("~", "a")
-    path.write_text("the picture of an earlier run")
-    names, out, _ = run("--data-dir", small, "--steps", 20, "--weights-png", name)
-    assert re.search(rf"\ntest accuracy: .*\nwrote {name}\n\Z", out)
-    with names.sess.graph.as_default():
-        pixels = names.sess.run(tf.io.decode_png(path.read_bytes()))
-    W = names.sess.run(names.W)
-    np.testing.assert_array_equal(pixels, names.draw_weights(W))
-
-
-@pytest.mark.parametrize("path", ["no/such/folder/W.png", "."])
-def test_picture_that_cannot_be_written(run, small, tmp_path, path, capsys):
-    path = tmp_path / path
-    with pytest.raises(SystemExit, match=f"^error: {re.escape(str(path))}: \\w"):
-        run("--data-dir", small, "--steps", 1, "--weights-png", path)
-    assert printed_accuracy(capsys.readouterr().out) >= 0
-
-
 # Flags and errors
 
 
 @pytest.mark.parametrize(
     "flag, value, message",
     [
-        ("--steps", "0", "--steps and .*must be above 0"),
+        ("--steps", "0", "--steps, .*must be above 0"),
         ("--steps", "1.5", "--steps: invalid int value: '1.5'"),
-        ("--learning-rate", "0", "--learning-rate must be above 0"),
-        ("--learning-rate", "-0.5", "--learning-rate must be above 0"),
-        ("--learning-rate", "nan", "--learning-rate must be above 0"),
-        ("--seed", "-1", "--seed 0 or more"),
-        ("--batch-size", "0", "--batch-size must be 1 to 600"),
-        ("--batch-size", "601", "--batch-size must be 1 to 600"),
+        ("--learning-rate", "0", "--learning-rate .*must be above 0"),
+        ("--learning-rate", "-0.5", "--learning-rate .*must be above 0"),
+        ("--learning-rate", "nan", "--learning-rate .*must be above 0"),
+        ("--batch-size", "0", "--batch-size .*must be above 0"),
+        ("--batch-size", "301", "--batch-size must be at most 300"),
+        ("--seed", "-1", "--seed must be 0 or more"),
         ("--stepps", "1", "unrecognized arguments: --stepps 1"),
     ],
 )
@@ -255,7 +185,7 @@ def test_flags_out_of_range(refused, small, flag, value, message):
 
 def test_boundary_values_are_accepted(run, small):
     argv = ("--data-dir", small, "--steps", 1, "--seed", 0, "--learning-rate", "1e-9")
-    for size in (1, 600):
+    for size in (1, 300):
         names, out, _ = run(*argv, "--batch-size", size)
         assert len(names.batch_xs) == len(names.batch_ys) == size
         assert printed_accuracy(out) >= 0
@@ -266,7 +196,7 @@ def test_every_flag_has_help_and_its_default():
     flags = re.findall(r"(--[\w-]+) [A-Z_]+ \w+ \w+ [^(]*\(default: (.*?)\)", text)
     assert " ".join(f"{flag}={default}" for flag, default in flags) == (
         "--data-dir=MNIST_data/ --steps=1000 --learning-rate=0.5 --batch-size=100 "
-        "--seed=None --source-url=None --weights-png=None"
+        "--seed=None --source-url=None"
     )
 
 
@@ -305,39 +235,68 @@ def test_log_level_of_the_user_stays(run, small, monkeypatch, level):
 # The script as readers run it
 
 
-def test_hooks_of_the_program_that_runs_the_script_stay(run, small):
-    """As IDLE and Thonny do, whose shell lives on after the script."""
-    before = sys.excepthook, signal.getsignal(signal.SIGINT)
-    run("--data-dir", small, "--steps", 1)
-    assert (sys.excepthook, signal.getsignal(signal.SIGINT)) == before
+def test_a_second_run_begins_anew(run, small, tmp_path):
+    """In a notebook, `Saver` wrote the first run's variables, which it then lost."""
+    for _ in range(2):
+        names, *_ = run("--data-dir", small, "--steps", 5)
+    assert names.sess.graph is tf.get_default_graph()
+    path = tf.train.Saver().save(names.sess, str(tmp_path / "model"))
+    saved = tf.train.load_checkpoint(path)
+    assert len(saved.get_variable_to_shape_map()) == 2
+    np.testing.assert_array_equal(saved.get_tensor("Variable"), names.W.eval())
 
 
-@pytest.mark.parametrize("options", ["-m", "-i", "-m pdb -c continue"])
-def test_arguments_are_the_scripts(options):
-    script = "train_softmax" if options == "-m" else SCRIPT
-    done = python(*options.split(), script, "nonsense", cwd=ROOT, check=False)
-    message = r"train_softmax(\.py)?: error: unrecognized arguments: nonsense"
-    assert re.search(message, done.stderr)
+SCRIPT_FILE = {"__file__": SCRIPT}
+IMPORTED = {"__file__": SCRIPT, "__name__": "train_softmax"}
 
 
-# What a notebook's kernel does with a cell. Its arguments are not the script's.
-KERNEL = "import sys; exec(compile(sys.stdin.read(), '<cell>', 'exec'), {names})"
+@pytest.mark.parametrize(
+    "names, argv, steps",
+    [
+        (SCRIPT_FILE, f"{SCRIPT} --steps 7", 7),  # a terminal, and %run in a notebook
+        ({}, "", 1000),  # pasted at a prompt; below, into a notebook
+        ({}, "/lib/ipykernel_launcher.py -f kernel.json", 1000),
+        (SCRIPT_FILE, "/lib/ipykernel_launcher.py -f kernel.json", 1000),  # by VS Code
+        ({}, "/lib/spyder_kernels/console/__main__.py -f kernel.json", 1000),
+        ({}, "/lib/pydevconsole.py --mode=client --port=5", 1000),  # PyCharm
+        (IMPORTED, "pytest -q", 1000),
+    ],
+)
+def test_arguments_of_others_are_ignored(monkeypatch, names, argv, steps):
+    monkeypatch.setattr(sys, "argv", argv.split(" "))
+    names = {"__name__": "__main__", **names}
+    exec(SOURCE.split("\nos.environ")[0], names)  # noqa: S102
+    assert names["args"].steps == steps
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ["-c", KERNEL.format(names={}), "-f", "kernel.json"],
-        ["-c", KERNEL.format(names={"__file__": SCRIPT}), "-f", "kernel.json"],
-        ["-i"],
+        [SCRIPT],
+        ["-m", "train_softmax"],
+        ["-i", SCRIPT],
+        ["-m", "pdb", "-c", "continue", SCRIPT],
+        ["-m", "cProfile", SCRIPT],
+        ["-c", f"import runpy; runpy.run_path({SCRIPT!r}, run_name='__main__')"],
+        ["app.zip"],
     ],
 )
-def test_pasted_script_ignores_arguments(small, options):
-    text = Path(SCRIPT).read_text(encoding="utf-8").replace("=1000", "=20")
-    env = {**os.environ, "PYTHONPATH": os.path.dirname(SCRIPT)}
-    # The MNIST_data of this folder is the small files.
-    done = python(*options, typed=text, cwd=small.parent, env=env)
-    assert printed_accuracy(done.stdout) >= 0
+def test_arguments_are_the_scripts(tmp_path, options):
+    with zipfile.ZipFile(tmp_path / "app.zip", "w") as app:
+        app.writestr("__main__.py", SOURCE)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = python(*options, "nonsense", cwd=tmp_path, env=env, check=False)
+    assert "error: unrecognized arguments: nonsense" in done.stderr
+
+
+def test_script_can_be_pasted_at_a_prompt():
+    """Which wants an empty line after each block, or says SyntaxError."""
+    compile_lines, lines = codeop.CommandCompiler(), []
+    for line in SOURCE.splitlines():
+        lines.append(line)
+        if compile_lines("\n".join(lines)):
+            lines = []
+    assert not lines
 
 
 def test_each_report_is_shown_at_once_also_in_a_pipe(small):
@@ -348,36 +307,3 @@ def test_each_report_is_shown_at_once_also_in_a_pipe(small):
         assert process.stdout.readline().startswith("step    500 ")
         process.kill()
         assert "test accuracy" not in process.stdout.read()
-
-
-# Ctrl-C between two steps: within one, TensorFlow's own code crashes now and then.
-INTERRUPTED = f"""
-import signal, sys
-sys.path.insert(0, {os.path.dirname(SCRIPT)!r})
-import data
-next_batch = data.DataSet.next_batch
-def interrupted(self, batch_size):
-    if self._epochs_completed == 200:
-        signal.raise_signal(signal.SIGINT)
-    return next_batch(self, batch_size)
-data.DataSet.next_batch = interrupted
-exec(open({SCRIPT!r}, encoding="utf-8").read())
-"""
-
-
-@POSIX
-def test_ctrl_c_at_a_prompt_ends_the_run_alone(small):
-    program = small.parent / "interrupted.py"
-    program.write_text(INTERRUPTED)
-    process = subprocess.Popen(
-        [sys.executable, "-i", program, "--data-dir", small, "--steps", "5000"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    out, err = process.communicate("print(W.eval().shape, step < 5000)\n")
-    # From Python 3.14 on it remembers Ctrl-C when it is left.
-    assert process.returncode in (0, -signal.SIGINT)
-    assert out.startswith("step    500 ") and out.endswith("\n(784, 10) True\n")
-    assert err.count("Traceback") == 1 and "\nKeyboardInterrupt" in err
