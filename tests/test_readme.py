@@ -1,14 +1,20 @@
-"""What the README says of the code must be there, and what it shows must come out."""
+"""What the README says of the code must be there, and what it shows must come out.
+
+Its figures of other steps, seeds and rates, of `--steps 3000`, of V at zero, of the page's
+program at rate 2, of downloads and of disk are run by hand.
+"""
 
 import os
 import re
-import subprocess
+import shutil
 import sys
 import token
 import tokenize
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 from helpers import MNIST, ROOT, SCRIPT, contents, python
 
 import data
@@ -24,9 +30,15 @@ def section(heading):
     ).group(1)
 
 
-def blocks(text, language):
-    """Return the code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+def blocks(text, language, part=""):
+    """Return the code blocks of a language with `part` in them."""
+    fenced = rf"^```{language}\n(.*?)^```$"
+    found = re.findall(fenced, text, re.MULTILINE | re.DOTALL)
+    return [block for block in found if part in block]
+
+
+(RUN,) = blocks(README, "sh", "train_softmax.py")
+(TESTS,) = blocks(README, "sh", "pytest")
 
 
 def names(path):
@@ -38,23 +50,21 @@ def names(path):
 
 
 ROWS = [
-    [re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")]
-    for row in re.findall("^.* [|] .*$", section("Beside the tutorial"), re.MULTILINE)
-][2:]
+    re.findall(r"`([^`]+)`", row.split(" | ")[0])
+    for row in re.findall("^`.* [|] .*$", section("Beside the tutorial"), re.MULTILINE)
+]
 
 
 def test_table_has_the_steps_of_the_page_in_the_scripts_order():
     code = names(SCRIPT)
-    for *_, cell in ROWS:
-        for name in cell:
-            assert name in code, name
-    indices = [code.index(cell[0]) for *_, cell in ROWS]
+    indices = [code.index(name) for row in ROWS for name in row[:1]]
     assert len(indices) > 1 and indices == sorted(indices)
+    assert {name for row in ROWS for name in row} <= set(code)
 
 
 def test_what_it_links_to_exists():
     links = re.findall(r"\]\((?!http)(.*?)\)", README)
-    assert ".readme/old-programs.md" in links
+    assert {".readme/old-programs.md", ".readme/installation.md"} < set(links)
     headings = re.findall("^## (.*)", README, re.MULTILINE)
     for link in links:
         if link.startswith("#"):
@@ -64,9 +74,8 @@ def test_what_it_links_to_exists():
 
 
 def test_command_for_windows_is_the_same():
-    sh, _ = blocks(README, "sh")
     (powershell,) = blocks(README, "powershell")
-    assert windows(sh) == powershell.splitlines()
+    assert windows(RUN) == powershell.splitlines()
 
 
 def windows(command):
@@ -75,7 +84,7 @@ def windows(command):
 
 
 def test_workflow_runs_the_readmes_commands():
-    run, tests = map(windows, blocks(README, "sh"))
+    run, tests = windows(RUN), windows(TESTS)
     steps = re.findall("^ +- run: (.*)$", WORKFLOW, re.MULTILINE)
     assert steps == ["bash .ci/run", *run, *(line for line in tests if line not in run)]
 
@@ -92,34 +101,36 @@ def test_old_programs_need_the_first_lines_that_the_page_needs():
 
 
 # What a reader pastes at the prompt, and what comes out of it.
-*PASTED, DIGIT = blocks(section("Explore it"), "python")
-SHOWN = "".join(blocks(section("Explore it"), "text"))
+PASTED = blocks(section("Explore it"), "python")
+ONES = {f"1-{pen}.png": pen for pen in (2, 8, 16, 40)}  # thin pens and thick ones
+DIGITS = sorted(path.name for path in (ROOT / "tests" / "digits").glob("[0-9]*"))
 
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory):
     """Output, errors and folder of a reader who has no network and pastes all blocks."""
-    tf = pytest.importorskip("tensorflow.compat.v1")
     folder = tmp_path_factory.mktemp("reader")
-    # MNIST's first digit: black on white, in a corner of a large sheet that is half in
-    # the shadow, and white on black.
+    # MNIST's first digit in black and in white, an upright 1, and a blank sheet.
     seven = data.read_data_sets(MNIST, dtype="uint8", reshape=False).test.images[0]
     pictures = {
         "digit.png": 255 - seven,
-        "shadow.png": np.full((300, 400, 1), 220, np.uint8),
-        "white.png": seven.repeat(25, 0).repeat(25, 1),
+        "7-white.png": seven.repeat(9, 0).repeat(9, 1),
     }
-    pictures["shadow.png"][:, :200] = 120
-    pictures["shadow.png"][9:121, 250:362] -= seven.repeat(4, 0).repeat(4, 1) // 2
-    with tf.Graph().as_default(), tf.Session() as session:
+    for name in [*ONES, "blank.png"]:
+        pictures[name] = np.full((400, 400, 1), 200, np.uint8)
+    for name, pen in ONES.items():
+        pictures[name][60:340, 200 : 200 + pen] = 0
+    with tf.Graph().as_default(), tf.Session():
         for name, pixels in pictures.items():
-            png = session.run(tf.io.encode_png(pixels))
-            (folder / name).write_bytes(png)
-    digits = [DIGIT.replace("digit.png", name) for name in pictures]
-    typed = "".join([*PASTED, *digits])
+            (folder / name).write_bytes(tf.io.encode_png(pixels).eval())
+    for name in DIGITS:
+        shutil.copy(ROOT / "tests" / "digits" / name, folder)
+    reading = "print('# {0}', *read_digit('{0}'))\n"
+    typed = PASTED + [reading.format(n) for n in [*pictures, "none.png", *DIGITS]]
     ours = ("no_proxy", "tf_cpp_min_log_level")
     env = {k: v for k, v in os.environ.items() if k.lower() not in ours}
     env.update(http_proxy="http://[::1]:9", https_proxy="http://[::1]:9")
+    typed = "".join(typed)
     done = python("-i", SCRIPT, "--seed", 0, typed=typed, cwd=folder, env=env)
     out = done.stdout
     if sys.platform == "win32":  # TensorFlow adds lines there, as the README says
@@ -127,26 +138,13 @@ def explored(tmp_path_factory):
     return out, done.stderr, folder
 
 
-@pytest.fixture(scope="module")
-def noise():
-    """A process whose standard error is what TensorFlow does not let silence."""
-    bare = "import tensorflow.compat.v1 as tf; tf.disable_eager_execution(); "
-    bare += "tf.Session().run(tf.constant(1.0) + tf.placeholder_with_default(1.0, []))"
-    return subprocess.Popen(
-        [sys.executable, "-c", bare],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_only_what_tensorflow_does_not_let_silence_is_printed(noise, explored):
-    _, unavoidable = noise.communicate()
-    assert noise.returncode == 0
-    # What comes at the prompt is of the prompt; the downloads are ours.
-    lines = explored[1].split(">>> ")[0].splitlines()
-    ours = [line for line in lines if re.match(r"Fetching|\[#*\]?$|<urlopen", line)]
-    assert len(lines) - len(ours) <= len(unavoidable.splitlines())
+def test_what_else_is_printed_is_called_harmless(explored):
+    (harmless,) = re.findall(r"Lines with (`.*?)\sare harmless", README, re.DOTALL)
+    known = "|".join(re.findall(r"`([^`.]+)`", harmless))
+    ours = r"Fetching|\[#*\]?$|<urlopen"
+    # What comes at the prompt is of the prompt.
+    for line in explored[1].split(">>> ")[0].splitlines():
+        assert re.match(ours, line) or re.search(known, line)
     assert "deprecat" not in explored[1].lower()
 
 
@@ -157,14 +155,63 @@ def test_it_prints_what_the_first_screen_shows(explored):
 
 
 def test_exploring_prints_what_it_shows(explored):
-    out, err, _ = explored
     comments = "".join(re.findall("  # (\\d.*\n)", "".join(PASTED)))
-    printed = out.split("\n", 11)[11]
-    assert comments and SHOWN.count("\n") == 11
-    assert printed.startswith(comments + SHOWN)
-    others = printed[len(comments + SHOWN) :]
-    assert re.fullmatch(r"(([#-]{20}\n){10}7 [01]\.\d+\n){2}", others)
-    assert not re.search(r"^(Traceback|\w+Error\b)", err, re.MULTILINE)
+    rest = explored[0].split("\n", 11)[11]
+    assert comments and rest.startswith(comments)
+    assert re.match(r"([#-]{20}\n){10}7 0\.9\d+\n", rest[len(comments) :])
+
+
+def test_the_picture_of_w_is_the_readmes(explored):
+    paths = [ROOT / ".readme" / "weights.png", explored[2] / "W.png"]
+    with tf.Graph().as_default(), tf.Session():
+        shown, drawn = (tf.io.decode_png(p.read_bytes()).eval() / 1 for p in paths)
+    np.testing.assert_allclose(drawn, shown, atol=2)
+
+
+@pytest.fixture
+def correct(explored):
+    """Whether each picture, by its name, was read as the digit that the name begins with."""
+    answers = re.findall(r"^# (\S+) (\d) [01]\.\d+$", explored[0], re.MULTILINE)
+    return {name: answer == name[0] for name, answer in answers}
+
+
+def test_plain_digits_are_read(correct):
+    assert all(correct[name] for name in ["7-white.png", *ONES])
+
+
+def test_as_many_pictures_are_read_as_the_readme_says(correct):
+    clean = [correct[n] for n in DIGITS if re.search("drawn|photo", n)]
+    others = [correct[n] for n in DIGITS if not re.search("drawn|photo", n)]
+    text = " ".join(README.split())
+    assert f"reads {sum(clean)} of the {len(clean)} clean pictures" in text
+    assert f"and {sum(others)} of the {len(others)} with a shadow" in text
+
+
+def test_what_cannot_be_read_is_said_in_a_last_line(explored):
+    errors = re.findall(r"^(\w+Error\b.*)", explored[1], re.MULTILINE)
+    assert errors == [
+        "AssertionError: blank.png is blank or transparent",
+        "FileNotFoundError: [Errno 2] No such file or directory: 'none.png'",
+    ]
+
+
+def test_five_seeds_reach_the_accuracy_that_the_readme_says(run):
+    """Its figure is of 20 seeds. The standard error of 5 is 0.001."""
+    figure = float(re.search(r"1,000 reach (0\.\d{4})", README).group(1))
+    accuracies = []
+    for seed in range(5):
+        names, out, _ = run("--data-dir", MNIST, "--seed", seed)
+        accuracies.append(float(out.split()[-1]))
+        if seed == 0:
+            read = names.y.eval({names.x: names.mnist.test.images}).argmax(1)
+            truth = names.mnist.test.labels.argmax(1)
+            assert f"test accuracy: {(read == truth).mean():.4f}\n" in out
+    pattern = r"(\d+) of the (\d)s (?:are read )?as\s+an?\s+(\d)"
+    mistakes = np.array(re.findall(pattern, README), int)
+    assert len(mistakes) == 3
+    for count, digit, answer in mistakes:
+        assert ((truth == digit) & (read == answer)).sum() == count
+    assert abs(np.mean(accuracies) - figure) < 0.003
 
 
 def test_without_a_network_the_copy_is_taken(explored):
@@ -175,16 +222,15 @@ def test_without_a_network_the_copy_is_taken(explored):
 def test_the_better_model_is_better(run, tmp_path):
     """Its lines still fit into the script, and they help."""
     (diff,) = blocks(section("Make it better"), "diff")
-    script = (ROOT / "train_softmax.py").read_text(encoding="utf-8")
+    script = Path(SCRIPT).read_text(encoding="utf-8")
     for old, new in re.findall(r"^-(.*)\n((?:\+.*\n)+)", diff, re.MULTILINE):
         assert script.count(old) == 1
-        script = script.replace(
-            old, new.replace("+", "", 1).rstrip().replace("\n+", "\n")
-        )
+        script = script.replace(old, new[1:].rstrip().replace("\n+", "\n"))
     (tmp_path / "better.py").write_text(script, encoding="utf-8")
     argv = ("--data-dir", MNIST, "--seed", 0)
     _, out, _ = run(*argv, script=str(tmp_path / "better.py"))
-    assert 0.955 <= float(out.split()[-1]) <= 0.975
+    figure = float(re.search(r"Means of seeds 0 to 2: (0\.\d+)", README).group(1))
+    assert abs(float(out.split()[-1]) - figure) < 0.004
 
 
 # The page's program, line for line but for indents of four. What changes is the README's.
