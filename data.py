@@ -104,7 +104,7 @@ class DataSet:
     labels: float32 (n, 10) one-hot, or class numbers (n,), in the same order.
     num_examples: n.
     epochs_completed: how often `next_batch` has gone on into a new epoch.
-    rng: what orders the batches, as `np.random.default_rng` takes it.
+    rng (only an argument): what orders the batches, for `np.random.default_rng`.
     """
 
     def __init__(self, images, labels, *, rng):
@@ -154,7 +154,7 @@ def _read_files(folder, source_url):
     if _missing(folder):
         _download(folder, source_url)
     elif source_url:
-        _progress(f"{folder} has all four files: {source_url} is not asked\n")
+        _tell(f"{folder} has all four files: {source_url} is not asked\n")
     arrays = [_read(folder / name) for name in FILES]
     counts = [len(array) for array in arrays]
     if counts[0] != counts[1] or counts[2] != counts[3]:
@@ -162,9 +162,9 @@ def _read_files(folder, source_url):
             f"{folder}: {counts} examples in {', '.join(FILES)}, but each image needs one "
             "label; delete the wrong file to fetch it again"
         )
-    others = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
-    if others:
-        _progress(f"{folder}: not MNIST's: {others} (to fetch MNIST, delete these)\n")
+    not_mnist = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
+    if not_mnist:
+        _tell(f"{folder}: not MNIST's: {not_mnist} (to fetch MNIST, delete these)\n")
     return arrays
 
 
@@ -174,7 +174,7 @@ def _missing(folder):
 
 
 def _read(path):
-    """`_parse` the file at `path`."""
+    """Return the array in the file at `path`."""
     try:
         with open(path, "rb") as file:
             return _parse(file, path.name)
@@ -195,7 +195,7 @@ def _parse(file, name):
     shape, start = ((28, 28), 16) if "images" in name else ((), 8)
     header = np.frombuffer(content, ">u4", start // 4).tolist()
     # The magic number is 0x800, for bytes, plus the number of dimensions.
-    expected = [0x801 + len(shape), header[1], *shape]
+    expected = [0x800 + 1 + len(shape), header[1], *shape]
     if header != expected:
         raise ValueError(f"the IDX header is {header}, expected {expected}")
     array = np.frombuffer(content, np.uint8, offset=start).reshape(header[1], *shape)
@@ -216,19 +216,19 @@ def _download(folder, source_url):
     for base_url in [str(source_url)] if source_url else MIRRORS:
         for name in _missing(folder):
             url = f"{base_url.rstrip('/')}/{name}"
-            _progress(f"Fetching {url}\n[")
+            _tell(f"Fetching {url}\n[")
             try:
                 body = _get(url)
                 is_mnist = _is_mnist(_parse(io.BytesIO(body), name), name)
                 if not (is_mnist or source_url):
                     raise ValueError("not MNIST: the SHA-256 digest differs")
-            except (OSError, ValueError, RuntimeError) as error:
-                _progress(f"\n{error}\n")
+            except (OSError, ValueError, RuntimeError) as error:  # or no thread
+                _tell(f"\n{error}\n")
                 reasons += f"\n  {url}: {error}"
                 break  # ask the next base URL
-            _progress("]\n")
+            _tell("]\n")
             # MNIST is not completed with other files, nor other files with MNIST.
-            if (not is_mnist) in present_is_mnist:
+            if any(other != is_mnist for other in present_is_mnist):
                 raise ValueError(
                     f"{folder} has files of another data set than {url}: use another "
                     f"folder, or delete {', '.join(present)} to fetch all four"
@@ -242,7 +242,7 @@ def _download(folder, source_url):
 
 def _save(body, folder, name):
     """Make `folder` and write the file `name` into it, whole or not at all."""
-    partial = folder / f".{name}.{uuid.uuid4()}"  # `tempfile` makes private files
+    partial = folder / f".{name}.{uuid.uuid4()}"  # only its owner reads a `tempfile`
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -260,8 +260,8 @@ def _save(body, folder, name):
 
 def _get(url):
     """Return the bytes that `url` serves, and show up to 30 marks on the way."""
-    # The time-out of `urlopen` begins again with each byte and each IP address. Python
-    # would wait for an executor's threads when it ends, but not for a daemon thread.
+    # In a thread, so that the time-out holds for a whole chunk: that of `urlopen` begins
+    # again with each byte and IP address. Python ends without waiting for a daemon.
     chunks = queue.Queue(maxsize=1)
     threading.Thread(target=_put_chunks, args=(url, chunks), daemon=True).start()
     body, marks, chunk = bytearray(), 0, None
@@ -278,17 +278,17 @@ def _get(url):
             raise OSError(f"more than {MAX_BYTES} bytes")
         new_marks = min(30 * len(body) // max(size, 1), 30) - marks
         marks += new_marks
-        _progress("#" * new_marks)
+        _tell("#" * new_marks)
     return body
 
 
 def _put_chunks(url, chunks):
-    """Put pairs (chunk, size of the file) into a queue; b"" or an OSError ends them."""
+    """Put pairs (chunk, size of the file) into a queue; the last: b"" or an OSError."""
     try:
         with urllib.request.urlopen(url) as response:
             length = response.headers.get("Content-Length", "")  # may be "12, 12"
             size = int(length) if length.isdecimal() else MAX_BYTES
-            buffer = bytearray(CHUNK_BYTES)
+            buffer = bytearray(CHUNK_BYTES)  # `read` takes all of a chunk of size -1
             while count := response.readinto(buffer):
                 chunks.put((buffer[:count], size))
             chunks.put((b"", size))
@@ -298,6 +298,6 @@ def _put_chunks(url, chunks):
         chunks.put((OSError((text or repr(error))[:200]), None))
 
 
-def _progress(text):
+def _tell(text):
     if sys.stderr:  # None where it is closed: `print` would take standard output
         print(text, end="", file=sys.stderr, flush=True)

@@ -57,9 +57,10 @@ ROWS = [
 
 def test_table_has_the_steps_of_the_page_in_the_scripts_order():
     code = names(SCRIPT)
-    indices = [code.index(name) for row in ROWS for name in row[:1]]
-    assert len(indices) > 1 and indices == sorted(indices)
-    assert {name for row in ROWS for name in row} <= set(code)
+    found = [
+        [[word in name for name in code].index(True) for word in row] for row in ROWS
+    ]
+    assert len(found) > 1 and found == sorted(found)
 
 
 def test_what_it_links_to_exists():
@@ -141,7 +142,7 @@ def explored(tmp_path_factory):
 def test_what_else_is_printed_is_called_harmless(explored):
     (harmless,) = re.findall(r"Lines with (`.*?)\sare harmless", README, re.DOTALL)
     known = "|".join(re.findall(r"`([^`.]+)`", harmless))
-    ours = r"Fetching|\[#*\]?$|<urlopen"
+    ours = r"\[#*\]?$|<urlopen"
     # What comes at the prompt is of the prompt.
     for line in explored[1].split(">>> ")[0].splitlines():
         assert re.match(ours, line) or re.search(known, line)
@@ -229,7 +230,7 @@ def test_the_better_model_is_better(run, tmp_path):
     (tmp_path / "better.py").write_text(script, encoding="utf-8")
     argv = ("--data-dir", MNIST, "--seed", 0)
     _, out, _ = run(*argv, script=str(tmp_path / "better.py"))
-    figure = float(re.search(r"Means of seeds 0 to 2: (0\.\d+)", README).group(1))
+    figure = float(re.search(r"mean of seeds 0 to 2: (0\.\d+)", README).group(1))
     assert abs(float(out.split()[-1]) - figure) < 0.004
 
 
