@@ -69,7 +69,7 @@ def read_data_sets(
 
     Raises ValueError if a file is damaged, if a download does not match the files that
     are there, or if an argument is out of range; TypeError for another `dtype`; OSError
-    if a file cannot be read, downloaded or saved.
+    if a file cannot be read, downloaded or saved. Prints which files are not MNIST's.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
     if dtype not in (np.float32, np.uint8):

@@ -77,7 +77,7 @@ y_ = tf.placeholder(tf.float32, [None, 10])
 
 # The page: cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y), ...))
 # That is NaN or infinite when float32 rounds a small probability in y to 0. From the
-# logits, the same is computed without log(0). (Without `_v2`, there is a warning.)
+# logits, the same is computed without log(0). (Its older name, without _v2, warns.)
 cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
 )
