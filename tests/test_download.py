@@ -125,17 +125,20 @@ def test_a_transfer_that_was_given_up_reads_no_further(monkeypatch):
     """Into a buffer of fixed size: a chunk of size -1 has `read` take all."""
     reads = []
 
-    def readinto(buffer):
-        reads.append(len(buffer))
-        return len(buffer) if len(reads) < 1000 else 0
+    def urlopen(chunks):
+        def readinto(buffer):
+            reads.append(len(buffer))
+            return len(buffer) if len(reads) <= int(chunks) else 0
 
-    endless = types.SimpleNamespace(headers={}, readinto=readinto)
-    monkeypatch.setattr(
-        urllib.request, "urlopen", lambda _: contextlib.nullcontext(endless)
-    )
+        response = types.SimpleNamespace(headers={}, readinto=readinto)
+        return contextlib.nullcontext(response)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.setattr(data, "MAX_BYTES", 10 * data.CHUNK_BYTES)
+    assert len(data._get("10")) == data.MAX_BYTES
+    reads.clear()
     with pytest.raises(OSError, match="^more than 1000000 bytes$"):
-        data._get("")
+        data._get("1000")
     time.sleep(0.2)
     assert 11 <= len(reads) <= 13 and set(reads) == {data.CHUNK_BYTES}
 
