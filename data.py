@@ -114,7 +114,7 @@ class DataSet:
         self._num_examples = len(images)
         self._epochs_completed = 0
         self._index_in_epoch = 0
-        self._order = np.arange(0)  # of the examples in this epoch; at first none
+        self._order = []  # of the examples in this epoch; at first none
         self._rng = np.random.default_rng(rng)
 
     images = property(lambda self: self._images)

@@ -19,7 +19,7 @@ parser.add_argument("--learning-rate", type=float, default=0.5, help="step size"
 parser.add_argument("--batch-size", type=int, default=100, help="images in each step")
 parser.add_argument("--seed", type=int, help="number that fixes the order of images")
 parser.add_argument("--source-url", help="download from here, not from MNIST's mirrors")
-# A notebook, a console and a program that imports this have arguments of their own.
+# A notebook, a console or an importing program has its own arguments: ignore them.
 in_notebook = sys.argv[0].endswith("kernel_launcher.py")
 is_program = __name__ == "__main__" and "__file__" in globals() and not in_notebook
 args = parser.parse_args(None if is_program else [])
@@ -28,7 +28,7 @@ if not (args.steps > 0 and args.batch_size > 0 and args.learning_rate > 0):
 elif args.seed is not None and args.seed < 0:
     parser.error("--seed must be 0 or more")
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's log
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides part of TensorFlow's log
 
 
 # === What is TensorFlow MNIST Dataset? ===
@@ -61,7 +61,7 @@ tf.reset_default_graph()
 
 x = tf.placeholder(tf.float32, [None, 784])
 
-# Zeros will do here: each column of W has labels of its own, and so learns differently.
+# Zeros will do here: each column of W has its own labels, so each learns differently.
 W = tf.Variable(tf.zeros([784, 10]))
 b = tf.Variable(tf.zeros([10]))
 
@@ -77,7 +77,7 @@ y_ = tf.placeholder(tf.float32, [None, 10])
 
 # The page: cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y), ...))
 # That is NaN or infinite when float32 rounds a small probability in y to 0. From the
-# logits, the same is computed without log(0). (Its older name, without _v2, warns.)
+# logits, the same is computed without log(0). (Without _v2, it prints a warning.)
 cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
 )
@@ -95,7 +95,7 @@ tf.global_variables_initializer().run()
 
 def report(step):
     """Print the results on the validation images; exit if the loss is not finite."""
-    # (On the page: mnist.validate.) NumPy counts, as the page's `accuracy` comes later.
+    # (On the page: mnist.validate.) NumPy counts hits: `accuracy` comes later.
     images, labels = mnist.validation.images, mnist.validation.labels
     loss, predicted = sess.run([cross_entropy, y], feed_dict={x: images, y_: labels})
     if not math.isfinite(loss):
