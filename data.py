@@ -134,7 +134,7 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At first, and where an old program has set `_index_in_epoch` or `_num_examples`:
+        # At first, and where old programs set `_index_in_epoch` or `_num_examples`:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         start = min(self._index_in_epoch, n)
@@ -159,8 +159,8 @@ def _read_files(folder, source_url):
     counts = [len(array) for array in arrays]
     if counts[0] != counts[1] or counts[2] != counts[3]:
         raise ValueError(
-            f"{folder}: {counts} examples in {', '.join(FILES)}, but each image needs one "
-            "label; delete the wrong file to fetch it again"
+            f"{folder}: {counts} examples in {', '.join(FILES)}, but each image needs "
+            "one label; delete the wrong file to fetch it again"
         )
     not_mnist = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
     if not_mnist:
@@ -185,7 +185,7 @@ def _read(path):
 
 
 def _parse(file, name):
-    """Return the labels (n,) or pixels (n, 28, 28), uint8, of an open gzipped IDX file."""
+    """Return labels (n,) or pixels (n, 28, 28), uint8, from an open gzipped IDX file."""
     try:
         content = gzip.GzipFile(fileobj=file).read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -260,8 +260,8 @@ def _save(body, folder, name):
 
 def _get(url):
     """Return the bytes that `url` serves, and show up to 30 marks on the way."""
-    # In a thread, so that the time-out holds for a whole chunk: that of `urlopen` begins
-    # again with each byte and IP address. Python ends without waiting for a daemon.
+    # In a thread, so that the time-out holds for a whole chunk: that of `urlopen`
+    # begins again with each byte and IP address. Python does not wait for a daemon.
     chunks = queue.Queue(maxsize=1)
     threading.Thread(target=_put_chunks, args=(url, chunks), daemon=True).start()
     body, marks, chunk = bytearray(), 0, None
