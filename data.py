@@ -185,7 +185,7 @@ def _read(path):
 
 
 def _parse(file, name):
-    """Return labels (n,) or pixels (n, 28, 28), uint8, from an open gzipped IDX file."""
+    """Return the uint8 labels (n,) or pixels (n, 28, 28) of an open gzipped IDX file."""
     try:
         content = gzip.GzipFile(fileobj=file).read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

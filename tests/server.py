@@ -120,6 +120,7 @@ FAULTS = {
         lambda h: h.answer(small_files(seed=1)[h.path.split("/")[-1]]),
         "^not MNIST: the SHA-256 digest differs$",
     ),
+    "empty": (lambda h: h.answer(b""), "buffer is smaller than"),
     "short": (Handler.short, "not a whole gzip file .*ended before"),
     "reset": (Handler.reset, "reset|forcibly closed|aborted|not a whole"),
     "stall": (Handler.stall, SLOW),
