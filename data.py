@@ -104,7 +104,7 @@ class DataSet:
     labels: float32 (n, 10) one-hot, or class numbers (n,), in the same order.
     num_examples: n.
     epochs_completed: how often `next_batch` has gone on into a new epoch.
-    rng (only an argument): what orders the batches, for `np.random.default_rng`.
+    rng (only an argument): seed of the batches' order, for `np.random.default_rng`.
     """
 
     def __init__(self, images, labels, *, rng):
@@ -134,7 +134,7 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At first, and where old programs set `_index_in_epoch` or `_num_examples`:
+        # At first, or when old programs set `_index_in_epoch` to 0, or `_num_examples`:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         start = min(self._index_in_epoch, n)
@@ -185,7 +185,7 @@ def _read(path):
 
 
 def _parse(file, name):
-    """Return the uint8 labels (n,) or pixels (n, 28, 28) of an open gzipped IDX file."""
+    """Return uint8 labels (n,) or pixels (n, 28, 28) from an open gzipped IDX file."""
     try:
         content = gzip.GzipFile(fileobj=file).read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -222,7 +222,7 @@ def _download(folder, source_url):
                 is_mnist = _is_mnist(_parse(io.BytesIO(body), name), name)
                 if not (is_mnist or source_url):
                     raise ValueError("not MNIST: the SHA-256 digest differs")
-            except (OSError, ValueError, RuntimeError) as error:  # or no thread
+            except (OSError, ValueError, RuntimeError) as error:  # last: no thread
                 _tell(f"\n{error}\n")
                 reasons += f"\n  {url}: {error}"
                 break  # ask the next base URL
@@ -242,7 +242,7 @@ def _download(folder, source_url):
 
 def _save(body, folder, name):
     """Make `folder` and write the file `name` into it, whole or not at all."""
-    partial = folder / f".{name}.{uuid.uuid4()}"  # only its owner reads a `tempfile`
+    partial = folder / f".{name}.{uuid.uuid4()}"  # others cannot read a `tempfile`
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -288,7 +288,7 @@ def _put_chunks(url, chunks):
         with urllib.request.urlopen(url) as response:
             length = response.headers.get("Content-Length", "")  # may be "12, 12"
             size = int(length) if length.isdecimal() else MAX_BYTES
-            buffer = bytearray(CHUNK_BYTES)  # `read` takes all of a chunk of size -1
+            buffer = bytearray(CHUNK_BYTES)  # `read` takes all at HTTP chunk size -1
             while count := response.readinto(buffer):
                 chunks.put((buffer[:count], size))
             chunks.put((b"", size))

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MNIST = ROOT / "tests" / "mnist"
 SCRIPT = str(ROOT / "train_softmax.py")
 TRAIN, TEST = 5300, 200  # examples in the small files
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
 
 def python(*arguments, typed="", check=True, **options):

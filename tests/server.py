@@ -112,7 +112,7 @@ FAULTS = {
         r"HTTP Error 404: \[2Jno no no ",
     ),
     "unprintable": (
-        lambda h: h.wfile.write(b"\1\2\r\n"),
+        lambda h: h.wfile.write(b"\1\2 \r\n"),
         r"BadStatusLine\('\\x01\\x02",
     ),
     "login-page": (lambda h: h.answer(b"<html>Log in"), "not a whole gzip file .*<h"),

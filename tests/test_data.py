@@ -351,10 +351,10 @@ def test_labels_that_are_no_digits(small):
 
 
 def test_as_many_labels_as_images(small):
-    labels = np.zeros(TEST - 1, np.uint8)
-    (small / TEST_LABELS).write_bytes(gzip.compress(idx(labels)))
+    labels = np.zeros(TRAIN - 1, np.uint8)
+    (small / LABELS).write_bytes(gzip.compress(idx(labels)))
     message = (
-        f"{small}: [{TRAIN}, {TRAIN}, {TEST}, {TEST - 1}] examples in "
+        f"{small}: [{TRAIN}, {TRAIN - 1}, {TEST}, {TEST}] examples in "
         f"{', '.join(data.FILES)}, but each image needs one label; delete the wrong file"
     )
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -118,8 +118,7 @@ def printed_accuracy(out):
 
 def test_same_seed_same_run(run, small):
     def learned(seed):
-        argv = ("--data-dir", small, "--steps", 50, "--seed", seed)
-        names, out, _ = run(*argv)
+        names, out, _ = run("--data-dir", small, "--steps", 50, "--seed", seed)
         return out, names.sess.run(names.W)
 
     first, second, other = learned(7), learned(7), learned(8)
@@ -139,8 +138,7 @@ def test_progress_is_ten_lines_at_most(run, small, steps, lines):
 
 
 def test_progress_is_of_the_validation_images(run, small):
-    argv = ("--data-dir", small, "--steps", 3, "--learning-rate", 1e-3)
-    names, out, _ = run(*argv)
+    names, out, _ = run("--data-dir", small, "--steps", 3, "--learning-rate", 1e-3)
     images = names.mnist.validation.images
     with names.sess.as_default():
         probabilities = names.y.eval({names.x: images})
