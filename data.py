@@ -210,7 +210,7 @@ def _is_mnist(array, name):
 
 def _download(folder, source_url):
     """Download what is missing in `folder`, from one base URL or the next."""
-    present = [name for name in FILES if name not in _missing(folder)]
+    present = [name for name in FILES if os.path.lexists(folder / name)]
     present_is_mnist = [_is_mnist(_read(folder / name), name) for name in present]
     reasons = ""
     for base_url in [str(source_url)] if source_url else MIRRORS:

@@ -127,11 +127,11 @@ def explored(tmp_path_factory):
     for name in DIGITS:
         shutil.copy(ROOT / "tests" / "digits" / name, folder)
     reading = "print('# {0}', *read_digit('{0}'))\n"
-    typed = PASTED + [reading.format(n) for n in [*pictures, "none.png", *DIGITS]]
+    readings = [reading.format(n) for n in [*pictures, "none.png", *DIGITS]]
     ours = ("no_proxy", "tf_cpp_min_log_level")
     env = {k: v for k, v in os.environ.items() if k.lower() not in ours}
     env.update(http_proxy="http://[::1]:9", https_proxy="http://[::1]:9")
-    typed = "".join(typed)
+    typed = "".join(PASTED + readings)
     done = python("-i", SCRIPT, "--seed", 0, typed=typed, cwd=folder, env=env)
     out = done.stdout
     if sys.platform == "win32":  # TensorFlow adds lines there, as the README says
