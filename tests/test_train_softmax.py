@@ -251,11 +251,7 @@ IMPORTED = {"__file__": SCRIPT, "__name__": "train_softmax"}
 @pytest.mark.parametrize(
     "names, argv, steps",
     [
-        (
-            SCRIPT_FILE,
-            "train_softmax.py --steps 7",
-            7,
-        ),  # a terminal, and %run in a notebook
+        (SCRIPT_FILE, "train_softmax.py --steps 7", 7),  # a terminal, %run
         (SCRIPT_FILE, "/kernel_launcher/train_softmax.py --steps 7", 7),
         ({}, "", 1000),  # pasted at a prompt; below, into a notebook
         ({}, "/lib/ipykernel_launcher.py -f kernel.json", 1000),
