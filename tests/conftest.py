@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-import runpy
 import signal
-import sys
 import types
 
 import pytest
-from helpers import SCRIPT, small_arrays, small_files, write
+from helpers import CODE, SCRIPT, edit, small_arrays, small_files, write
 from server import Server, serving
 
 import data
@@ -27,16 +25,17 @@ def small(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a program as `python PROGRAM` does; return its names and its output."""
+def run(tmp_path, monkeypatch, capsys):
+    """Run a program where `small` is MNIST_data; return its names and what it printed."""
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.chdir(tmp_path)
     sessions = []
 
-    def run(*argv, script=SCRIPT):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, argv)])
-        names = types.SimpleNamespace(**runpy.run_path(script, run_name="__main__"))
-        sessions.append(names.sess)
-        return names, *capsys.readouterr()
+    def run(*changes, code=CODE):
+        names = {"__name__": "__main__"}
+        exec(compile(edit(code, *changes), SCRIPT, "exec"), names)  # noqa: S102
+        sessions.append(names["sess"])
+        return types.SimpleNamespace(**names), capsys.readouterr().out
 
     yield run
     for session in reversed(sessions):

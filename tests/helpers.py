@@ -1,7 +1,8 @@
-"""Where the files are, and small ones in their place that are read quickly."""
+"""Where the files are, the script and the page as text, and small files in MNIST's place."""
 
 import functools
 import gzip
+import re
 import struct
 import subprocess
 import sys
@@ -15,8 +16,58 @@ import data
 ROOT = Path(__file__).resolve().parent.parent
 MNIST = ROOT / "tests" / "mnist"
 SCRIPT = str(ROOT / "train_softmax.py")
+SOURCE = Path(SCRIPT).read_text(encoding="utf-8")
+CODE = re.sub("(?m)^ *#.*\n", "", SOURCE)  # without the lines that are comments
 TRAIN, TEST = 5300, 200  # examples in the small files
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+
+# The page's program, line for line but for indents of four.
+PAGE = """
+from tensorflow.examples.tutorials.mnist import input_data
+mnist = input_data.read_data_sets("MNIST_data/", one_hot=True)
+import tensorflow as tf
+x = tf.placeholder(tf.float32, [None, 784])
+W = tf.Variable(tf.zeros([784, 10]))
+b = tf.Variable(tf.zeros([10]))
+y = tf.nn.softmax(tf.matmul(x, W) + b)
+y_ = tf.placeholder(tf.float32, [None, 10])
+cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y), reduction_indices=[1]))
+train_step = tf.train.GradientDescentOptimizer(0.5).minimize(cross_entropy)
+sess = tf.InteractiveSession()
+for _ in range(1000):
+    batch_xs, batch_ys = mnist.train.next_batch(100)
+    sess.run(train_step, feed_dict={x: batch_xs, y_: batch_ys})
+correct_prediction = tf.equal(tf.argmax(y,1), tf.argmax(y_,1))
+accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))
+print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}))
+"""
+
+# What a reader edits in the script, as (old, new).
+REAL = '"MNIST_data/"', repr(MNIST.as_posix())
+
+
+def seed(number):
+    return "seed=0", f"seed={number}"
+
+
+def steps(number):
+    return "range(1000)", f"range({number})"
+
+
+def rate(number):
+    return "Optimizer(0.5)", f"Optimizer({number})"
+
+
+def batch(size):
+    return "next_batch(100)", f"next_batch({size})"
+
+
+def edit(text, *changes):
+    """Return a text with each (old, new) of the changes made, where old stands once."""
+    for old, new in changes:
+        assert text.count(old) == 1, f"{old} stands {text.count(old)} times"
+        text = text.replace(old, new)
+    return text
 
 
 def python(*arguments, typed="", check=True, **options):

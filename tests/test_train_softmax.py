@@ -1,44 +1,17 @@
-"""The tutorial's program: its graph, what it learns, and its command line."""
+"""The tutorial's program: its lines, its graph, what it learns, and how it is run."""
 
 import codeop
 import os
 import re
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from helpers import ROOT, SCRIPT, contents, python
+from helpers import CODE, PAGE, SCRIPT, SOURCE, batch, python, rate, seed, steps
 
 import data
 
-SOURCE = Path(SCRIPT).read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def refused(run, capsys):
-    """Run the script with what it must refuse; return its message."""
-
-    def refused(*argv):
-        with pytest.raises(SystemExit) as caught:
-            run(*argv)
-        code = caught.value.code  # 2 from argparse, or the message that Python prints
-        return capsys.readouterr().err.splitlines()[-1] if code == 2 else code
-
-    return refused
-
-
-# The page's names
-
-
-def test_names_of_the_page_in_its_order(run, small):
-    names, *_ = run("--data-dir", small, "--steps", 1)
-    page = ["mnist", "x", "W", "b", "y", "y_", "cross_entropy", "train_step", "sess"]
-    page += ["batch_xs", "batch_ys", "correct_prediction", "accuracy"]
-    assert [name for name in vars(names) if name in page] == page
+# The page's lines and names
 
 
 def test_headings_are_the_pages():
@@ -51,13 +24,30 @@ def test_headings_are_the_pages():
     assert SOURCE.isascii()  # `open` on East Asian Windows fails at anything else
 
 
+def test_lines_are_the_pages_in_its_order():
+    """Quoted in a comment where they are not as on the page, but for the cross-entropy."""
+    page, code, source = (t.replace(" ", "") for t in (PAGE, CODE, SOURCE))
+    places = [code.find(f"\n{line}\n") for line in page.splitlines()[1:]]
+    same = [place for place in places if place >= 0]
+    assert len(same) >= 11 and same == sorted(same)
+    for line, place in zip(page.splitlines()[1:], places):
+        assert place >= 0 or re.search(rf"\n#(Thepage:)?{re.escape(line)}\n", source)
+
+
+def test_names_of_the_page_in_its_order(run, small):
+    names, _ = run(steps(1))
+    page = ["mnist", "x", "W", "b", "y", "y_", "cross_entropy", "train_step", "sess"]
+    page += ["batch_xs", "batch_ys", "correct_prediction", "accuracy"]
+    assert [name for name in vars(names) if name in page] == page
+
+
 # The graph
 
 
 @pytest.fixture
 def graph(run, small):
     """One step on the small files: session, x, W, b, y, y_, cross_entropy."""
-    names, *_ = run("--data-dir", small, "--steps", 1, "--seed", 3)
+    names, _ = run(seed(3), steps(1))
     tensors = names.x, names.W, names.b, names.y, names.y_, names.cross_entropy
     return names.sess, *tensors
 
@@ -109,16 +99,12 @@ def test_cross_entropy_is_the_pages_and_stays_finite(graph):
     np.testing.assert_allclose(ours, exact, rtol=1e-5)
 
 
-# What it learns
-
-
-def printed_accuracy(out):
-    return float(re.search(r"(?m)^test accuracy: (0\.\d{4})\n\Z", out).group(1))
+# What it learns and prints
 
 
 def test_same_seed_same_run(run, small):
-    def learned(seed):
-        names, out, _ = run("--data-dir", small, "--steps", 50, "--seed", seed)
+    def learned(number):
+        names, out = run(seed(number), steps(50))
         return out, names.sess.run(names.W)
 
     first, second, other = learned(7), learned(7), learned(8)
@@ -127,98 +113,66 @@ def test_same_seed_same_run(run, small):
     assert (first[1] != other[1]).any()
 
 
-@pytest.mark.parametrize("steps, lines", [(1, 1), (7, 7), (19, 10), (100, 10)])
-def test_progress_is_ten_lines_at_most(run, small, steps, lines):
-    _, out, err = run("--data-dir", small, "--steps", steps)
-    line = r"step +(\d+)  validation cross-entropy \d+\.\d{4}  accuracy 0\.\d{4}"
-    *reports, accuracy = out.splitlines()
-    numbers = [re.fullmatch(line, report).group(1) for report in reports]
-    assert len(numbers) == lines and int(numbers[-1]) == steps
-    assert accuracy.startswith("test accuracy: ") and "step" not in err
+def test_numbers_of_a_reader_are_taken(run, small):
+    """Two steps on one image each, with a rate that changes little."""
+    names, _ = run(steps(2), batch(1), rate(1e-9))
+    assert len(names.batch_xs) == len(names.batch_ys) == 1
+    assert names.mnist.train._index_in_epoch == 2
+    assert 0 < abs(names.W.eval()).max() < 1e-8
 
 
-def test_progress_is_of_the_validation_images(run, small):
-    names, out, _ = run("--data-dir", small, "--steps", 3, "--learning-rate", 1e-3)
-    images = names.mnist.validation.images
-    with names.sess.as_default():
-        probabilities = names.y.eval({names.x: images})
-    truth = names.mnist.validation.labels
-    loss = -np.log(probabilities[truth == 1]).mean()
-    correct = (probabilities.argmax(1) == truth.argmax(1)).mean()
-    *_, printed_loss, _, printed_correct = out.splitlines()[-2].split()
-    assert [float(printed_loss), float(printed_correct)] == [
-        pytest.approx(loss, abs=1e-4),
-        pytest.approx(correct, abs=1e-4),
-    ]
+@pytest.mark.parametrize("number, shown", [(1, 1), (100, 1), (101, 2), (1000, 10)])
+def test_every_hundredth_step_is_shown(run, small, number, shown):
+    _, out = run(steps(number))
+    *reports, result = out.splitlines()
+    assert reports[0] == "step   0  validation cross-entropy 2.3026"
+    line = r"step +(\d+)  validation cross-entropy \d+\.\d{4}"
+    found = [int(re.fullmatch(line, report).group(1)) for report in reports]
+    assert found == list(range(0, 100 * shown, 100))
+    assert re.fullmatch(r"test accuracy: 0\.\d{1,4}", result)
 
 
-def test_diverged_run_ends_without_an_accuracy(refused, small):
-    argv = ("--data-dir", small, "--learning-rate")
-    message = r"error: cross-entropy (nan|inf) at step \d+: lower --learning-rate"
-    assert re.fullmatch(message, refused(*argv, "1e38"))
-    assert " at step 1:" in refused(*argv, "3e38", "--steps", 1)
-    assert re.fullmatch(message, refused(*argv, "inf"))
+def test_what_is_shown_is_of_the_validation_images(run, small):
+    names, _ = run(steps(100))
+    images, labels = names.mnist.validation.images, names.mnist.validation.labels
+    loss = -np.log(names.y.eval({names.x: images})[labels == 1]).mean()
+    _, out = run(steps(101))
+    assert float(out.splitlines()[1].split()[-1]) == pytest.approx(loss, abs=1e-4)
 
 
-# Flags and errors
+def test_accuracy_is_of_the_test_images(run, small):
+    names, out = run(steps(20))
+    read = names.y.eval({names.x: names.mnist.test.images}).argmax(1)
+    share = (read == names.mnist.test.labels.argmax(1)).mean()
+    assert float(out.split()[-1]) == pytest.approx(share, abs=1e-6)
+
+
+# As readers run it
 
 
 @pytest.mark.parametrize(
-    "flag, value, message",
+    "change, message",
     [
-        ("--steps", "0", "--steps, .*must be above 0"),
-        ("--steps", "1.5", "--steps: invalid int value: '1.5'"),
-        ("--learning-rate", "0", "--learning-rate .*must be above 0"),
-        ("--learning-rate", "-0.5", "--learning-rate .*must be above 0"),
-        ("--learning-rate", "nan", "--learning-rate .*must be above 0"),
-        ("--batch-size", "0", "--batch-size .*must be above 0"),
-        ("--batch-size", "301", "--batch-size must be at most 300"),
-        ("--seed", "-1", "--seed must be 0 or more"),
-        ("--stepps", "1", "unrecognized arguments: --stepps 1"),
+        (batch(0), "batch_size must be 1 to 600, not 0"),
+        (batch(601), "batch_size must be 1 to 600, not 601"),
+        (seed(-1), "non-negative"),
     ],
 )
-def test_flags_out_of_range(refused, small, flag, value, message):
-    assert re.search(message, refused("--data-dir", small, flag, value))
-
-
-def test_boundary_values_are_accepted(run, small):
-    argv = ("--data-dir", small, "--steps", 1, "--seed", 0, "--learning-rate", "1e-9")
-    for size in (1, 300):
-        names, out, _ = run(*argv, "--batch-size", size)
-        assert len(names.batch_xs) == len(names.batch_ys) == size
-        assert printed_accuracy(out) >= 0
-
-
-def test_every_flag_has_help_and_its_default():
-    text = " ".join(python(SCRIPT, "--help").stdout.split())
-    flags = re.findall(r"(--[\w-]+) [A-Z_]+ \w+ \w+ [^(]*\(default: (.*?)\)", text)
-    assert " ".join(f"{flag}={default}" for flag, default in flags) == (
-        "--data-dir=MNIST_data/ --steps=1000 --learning-rate=0.5 --batch-size=100 "
-        "--seed=None --source-url=None"
-    )
-
-
-def test_failed_download(refused, server, tmp_path):
-    argv = ("--data-dir", tmp_path, "--source-url", server.url("403"))
-    assert refused(*argv).startswith("error: cannot download train-images")
+def test_edited_to_what_cannot_be(run, small, change, message):
+    with pytest.raises(ValueError, match=message):
+        run(change)
 
 
 def test_damaged_file_is_told_before_tensorflow_is_imported(small):
     path = small / data.FILES[0]
     path.write_bytes(path.read_bytes()[:1000])
-    done = python("-X", "importtime", SCRIPT, "--data-dir", small, check=False)
+    done = python("-X", "importtime", SCRIPT, cwd=small.parent, check=False)
     assert done.returncode == 1
+    name = os.path.join(small.name, path.name)
     last_line = done.stderr.splitlines()[-1]
-    assert last_line.startswith(f"error: {path}: not a whole gzip file")
+    assert last_line.startswith(f"ValueError: {name}: not a whole gzip file")
     assert re.search(r"\| +numpy\n", done.stderr)
-    assert "tensorflow" not in done.stderr and "Traceback" not in done.stderr
-
-
-def test_source_url(run, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MIRRORS", [])
-    argv = ("--data-dir", tmp_path / "new", "--source-url", server.url())
-    run(*argv, "--steps", 1)
-    assert contents(tmp_path / "new") == server.files
+    assert not re.search(r"\| +tensorflow", done.stderr)
 
 
 @pytest.mark.parametrize("level", [None, "0"])
@@ -226,66 +180,19 @@ def test_log_level_of_the_user_stays(run, small, monkeypatch, level):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     if level:
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
-    run("--data-dir", small, "--steps", 1)
+    run(steps(1))
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (level or "3")
-
-
-# The script as readers run it
 
 
 def test_a_second_run_begins_anew(run, small, tmp_path):
     """In a notebook, `Saver` wrote the first run's variables, which it then lost."""
     for _ in range(2):
-        names, *_ = run("--data-dir", small, "--steps", 5)
+        names, _ = run(steps(5))
     assert names.sess.graph is tf.get_default_graph()
     path = tf.train.Saver().save(names.sess, str(tmp_path / "model"))
     saved = tf.train.load_checkpoint(path)
     assert len(saved.get_variable_to_shape_map()) == 2
     np.testing.assert_array_equal(saved.get_tensor("Variable"), names.W.eval())
-
-
-SCRIPT_FILE = {"__file__": SCRIPT}
-IMPORTED = {"__file__": SCRIPT, "__name__": "train_softmax"}
-
-
-@pytest.mark.parametrize(
-    "names, argv, steps",
-    [
-        (SCRIPT_FILE, "train_softmax.py --steps 7", 7),  # a terminal, %run
-        (SCRIPT_FILE, "/kernel_launcher/train_softmax.py --steps 7", 7),
-        ({}, "", 1000),  # pasted at a prompt; below, into a notebook
-        ({}, "/lib/ipykernel_launcher.py -f kernel.json", 1000),
-        (SCRIPT_FILE, "/lib/ipykernel_launcher.py -f kernel.json", 1000),  # by VS Code
-        ({}, "/lib/spyder_kernels/console/__main__.py -f kernel.json", 1000),
-        ({}, "/lib/pydevconsole.py --mode=client --port=5", 1000),  # PyCharm
-        (IMPORTED, "pytest -q", 1000),
-    ],
-)
-def test_arguments_of_others_are_ignored(monkeypatch, names, argv, steps):
-    monkeypatch.setattr(sys, "argv", argv.split(" "))
-    names = {"__name__": "__main__", **names}
-    exec(SOURCE.split("\nos.environ")[0], names)  # noqa: S102
-    assert names["args"].steps == steps
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        [SCRIPT],
-        ["-m", "train_softmax"],
-        ["-i", SCRIPT],
-        ["-m", "pdb", "-c", "continue", SCRIPT],
-        ["-m", "cProfile", SCRIPT],
-        ["-c", f"import runpy; runpy.run_path({SCRIPT!r}, run_name='__main__')"],
-        ["app.zip"],
-    ],
-)
-def test_arguments_are_the_scripts(tmp_path, options):
-    with zipfile.ZipFile(tmp_path / "app.zip", "w") as app:
-        app.writestr("__main__.py", SOURCE)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = python(*options, "nonsense", cwd=tmp_path, env=env, check=False)
-    assert "error: unrecognized arguments: nonsense" in done.stderr
 
 
 def test_script_can_be_pasted_at_a_prompt():
@@ -296,13 +203,3 @@ def test_script_can_be_pasted_at_a_prompt():
         if compile_lines("\n".join(lines)):
             lines = []
     assert not lines
-
-
-def test_each_report_is_shown_at_once_also_in_a_pipe(small):
-    argv = [SCRIPT, "--data-dir", small, "--steps", "5000"]
-    with subprocess.Popen(
-        [sys.executable, *argv], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline().startswith("step    500 ")
-        process.kill()
-        assert "test accuracy" not in process.stdout.read()
