@@ -67,8 +67,8 @@ def read_data_sets(
       seed: int of 0 or more that fixes the order of batches.
       source_url: base URL to ask instead of `MIRRORS`, for MNIST or data in its format.
 
-    Raises ValueError if a file is damaged, if a download does not match the files that
-    are there, or if an argument is out of range; TypeError for another `dtype`; OSError
+    Raises ValueError if a file is damaged, if images and labels are not as many, if a
+    download does not match the files there, or if an argument is out of range; TypeError for another `dtype`; OSError
     if a file cannot be read, downloaded or saved. Prints which files are not MNIST's.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
@@ -98,7 +98,7 @@ def read_data_sets(
 
 
 class DataSet:
-    """One part of MNIST.
+    """One part of MNIST. Raises ValueError unless each image has a label.
 
     images: float32 or uint8, (n, 784) or (n, 28, 28, 1), in the files' order.
     labels: float32 (n, 10) one-hot, or class numbers (n,), in the same order.
@@ -108,6 +108,8 @@ class DataSet:
     """
 
     def __init__(self, images, labels, *, rng):
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images, but {len(labels)} labels")
         # The first five have the helper's names: old programs read and set them.
         self._images = images
         self._labels = labels
@@ -156,12 +158,6 @@ def _read_files(folder, source_url):
     elif source_url:
         _tell(f"{folder} has all four files: {source_url} is not asked\n")
     arrays = [_read(folder / name) for name in FILES]
-    counts = [len(array) for array in arrays]
-    if counts[0] != counts[1] or counts[2] != counts[3]:
-        raise ValueError(
-            f"{folder}: {counts} examples in {', '.join(FILES)}, but each image needs "
-            "one label; delete the wrong file to fetch it again"
-        )
     not_mnist = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
     if not_mnist:
         _tell(f"{folder}: not MNIST's: {not_mnist} (to fetch MNIST, delete these)\n")

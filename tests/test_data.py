@@ -334,7 +334,7 @@ def test_one_example_and_none(small):
         images, labels = np.full((n, 28, 28), 255, np.uint8), np.full(n, 9, np.uint8)
         (small / TEST_IMAGES).write_bytes(gzip.compress(idx(images)))
         if n == 0:
-            with pytest.raises(ValueError, match="each image needs one label"):
+            with pytest.raises(ValueError, match="0 images, but 1 labels"):
                 data.read_data_sets(small)
         (small / TEST_LABELS).write_bytes(gzip.compress(idx(labels)))
         if n == 1:
@@ -350,15 +350,21 @@ def test_labels_that_are_no_digits(small):
     assert "label 10" in message
 
 
-def test_as_many_labels_as_images(small):
-    labels = np.zeros(TRAIN - 1, np.uint8)
+@pytest.mark.parametrize("size, count", [(5000, TRAIN - 1), (TRAIN, TRAIN + 1)])
+def test_files_with_more_or_fewer_labels(small, capfd, size, count):
+    """Which file is to blame is told before."""
+    labels = np.zeros(count, np.uint8)
     (small / LABELS).write_bytes(gzip.compress(idx(labels)))
-    message = (
-        f"{small}: [{TRAIN}, {TRAIN - 1}, {TEST}, {TEST}] examples in "
-        f"{', '.join(data.FILES)}, but each image needs one label; delete the wrong file"
-    )
-    with pytest.raises(ValueError, match=re.escape(message)):
-        data.read_data_sets(small)
+    message = f"{TRAIN - size} images, but {count - size} labels"
+    with pytest.raises(ValueError, match=message):
+        data.read_data_sets(small, validation_size=size)
+    assert LABELS in capfd.readouterr().err
+
+
+def test_as_many_labels_as_images():
+    """The helper asserted it. Pairs of a filtered array and a whole one are wrong."""
+    with pytest.raises(ValueError, match="^240 images, but 300 labels$"):
+        data.DataSet(np.zeros((240, 784)), np.zeros((300, 10)), rng=0)
 
 
 def test_empty_file_and_web_page(small):
