@@ -67,9 +67,9 @@ def read_data_sets(
       seed: int of 0 or more that fixes the order of batches.
       source_url: base URL to ask instead of `MIRRORS`, for MNIST or data in its format.
 
-    Raises ValueError if a file is damaged, if images and labels are not as many, if a
-    download does not match the files there, or if an argument is out of range; TypeError for another `dtype`; OSError
-    if a file cannot be read, downloaded or saved. Prints which files are not MNIST's.
+    Raises ValueError if a file is damaged, if images and labels are not as many, or if
+    an argument is out of range; TypeError for another `dtype`; OSError if a file cannot
+    be read, downloaded or saved. Prints which files are not MNIST's.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
     if dtype not in (np.float32, np.uint8):
@@ -160,7 +160,7 @@ def _read_files(folder, source_url):
     arrays = [_read(folder / name) for name in FILES]
     not_mnist = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
     if not_mnist:
-        _tell(f"{folder}: not MNIST's: {not_mnist} (to fetch MNIST, delete these)\n")
+        _tell(f"{folder}: not MNIST's: {not_mnist} (to fetch MNIST, move these away)\n")
     return arrays
 
 
@@ -177,7 +177,7 @@ def _read(path):
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; delete it to fetch it again") from None
+        raise ValueError(f"{path}: {error}; move it away to fetch MNIST's") from None
 
 
 def _parse(file, name):
@@ -206,8 +206,6 @@ def _is_mnist(array, name):
 
 def _download(folder, source_url):
     """Download what is missing in `folder`, from one base URL or the next."""
-    present = [name for name in FILES if os.path.lexists(folder / name)]
-    present_is_mnist = [_is_mnist(_read(folder / name), name) for name in present]
     reasons = ""
     for base_url in [str(source_url)] if source_url else MIRRORS:
         for name in _missing(folder):
@@ -215,20 +213,14 @@ def _download(folder, source_url):
             _tell(f"Fetching {url}\n[")
             try:
                 body = _get(url)
-                is_mnist = _is_mnist(_parse(io.BytesIO(body), name), name)
-                if not (is_mnist or source_url):
+                array = _parse(io.BytesIO(body), name)
+                if not (source_url or _is_mnist(array, name)):
                     raise ValueError("not MNIST: the SHA-256 digest differs")
             except (OSError, ValueError, RuntimeError) as error:  # last: no thread
                 _tell(f"\n{error}\n")
                 reasons += f"\n  {url}: {error}"
                 break  # ask the next base URL
             _tell("]\n")
-            # MNIST is not completed with other files, nor other files with MNIST.
-            if any(other != is_mnist for other in present_is_mnist):
-                raise ValueError(
-                    f"{folder} has files of another data set than {url}: use another "
-                    f"folder, or delete {', '.join(present)} to fetch all four"
-                )
             _save(body, folder, name)
     if missing := _missing(folder):
         copy = f"copy the files into {folder} from tests/mnist of this project"

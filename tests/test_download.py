@@ -182,7 +182,7 @@ def other(server):
     return server
 
 
-NAMED = "{}: not MNIST's: {} (to fetch MNIST, delete these)\n"
+NAMED = "{}: not MNIST's: {} (to fetch MNIST, move these away)\n"
 
 
 @pytest.mark.parametrize("names", [[LABELS, TEST_LABELS], data.FILES])
@@ -221,42 +221,32 @@ def test_source_url_is_checked(other, tmp_path, kind):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [IMAGES, TEST_LABELS])
-@pytest.mark.parametrize("present_is_mnist", [True, False])
 @pytest.mark.parametrize("fetched_is_mnist", [True, False])
-def test_a_folder_is_completed_from_its_own_data_set(
-    other, tmp_path, name, present_is_mnist, fetched_is_mnist
+def test_a_folder_is_completed_and_what_is_not_mnist_is_named(
+    other, tmp_path, capfd, fetched_is_mnist
 ):
-    """What is present may be packed in another way, as a reader's own tool does."""
-    content = gzip.decompress((other.mnist if present_is_mnist else other.files)[name])
-    present = {name: gzip.compress(content, 9)}
+    """What is present stays, as it was packed by a reader's own tool, too."""
+    there = other.files if fetched_is_mnist else other.mnist
+    present = {LABELS: gzip.compress(gzip.decompress(there[LABELS]), 9)}
     write(present, tmp_path)
-    source_url = None if fetched_is_mnist else other.url()
     if fetched_is_mnist:
         other.files = other.mnist
-    if present_is_mnist == fetched_is_mnist:
-        data.read_data_sets(tmp_path, source_url=source_url)
-        assert contents(tmp_path) == {**other.files, **present}
-        assert len(other.asked) == 3
+        data.read_data_sets(tmp_path)
     else:
-        with pytest.raises(ValueError) as caught:
-            data.read_data_sets(tmp_path, source_url=source_url)
-        url = other.url() + (LABELS if name == IMAGES else IMAGES)
-        assert str(caught.value) == (
-            f"{tmp_path} has files of another data set than {url}: use another folder, "
-            f"or delete {name} to fetch all four"
-        )
-        assert contents(tmp_path) == present
-
-
-@pytest.mark.parametrize("fetched_is_mnist", [True, False])
-def test_a_mixed_folder_is_not_completed(other, tmp_path, fetched_is_mnist):
-    present = {IMAGES: other.files[IMAGES], LABELS: other.mnist[LABELS]}
-    write(present, tmp_path)
-    other.files = other.mnist if fetched_is_mnist else other.files
-    with pytest.raises(ValueError, match="another data set"):
         data.read_data_sets(tmp_path, source_url=other.url())
-    assert contents(tmp_path) == present
+    assert contents(tmp_path) == {**other.files, **present}
+    assert len(other.asked) == 3
+    fetched = ", ".join(name for name in data.FILES if name != LABELS)
+    named = NAMED.format(tmp_path, LABELS if fetched_is_mnist else fetched)
+    assert capfd.readouterr().err.endswith(named)
+
+
+def test_other_data_is_named_before_an_error(other, tmp_path, capfd):
+    write(other.files, tmp_path)
+    with pytest.raises(ValueError, match="validation_size"):
+        data.read_data_sets(tmp_path, validation_size=-1)
+    named = NAMED.format(tmp_path, ", ".join(data.FILES))
+    assert capfd.readouterr().err == named
 
 
 # The reader's folder
