@@ -37,7 +37,7 @@ MIRRORS = [
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     (Path(__file__).absolute().parent / "tests" / "mnist").as_uri(),
 ]
-CHUNK_BYTES = 100_000
+CHUNK_BYTES = 200_000
 TIMEOUT_SECONDS = 10  # for each chunk; the first includes connecting
 MAX_BYTES = 200_000_000  # of a file, also unpacked; MNIST's largest has 47 million
 Datasets = namedtuple("Datasets", ["train", "validation", "test"])
@@ -206,7 +206,6 @@ def _is_mnist(array, name):
 
 def _download(folder, source_url):
     """Download what is missing in `folder`, from one base URL or the next."""
-    reasons = ""
     for base_url in [str(source_url)] if source_url else MIRRORS:
         for name in _missing(folder):
             url = f"{base_url.rstrip('/')}/{name}"
@@ -216,16 +215,15 @@ def _download(folder, source_url):
                 array = _parse(io.BytesIO(body), name)
                 if not (source_url or _is_mnist(array, name)):
                     raise ValueError("not MNIST: the SHA-256 digest differs")
-            except (OSError, ValueError, RuntimeError) as error:  # last: no thread
+            except (OSError, ValueError, RuntimeError) as error:  # the last: no thread
                 _tell(f"\n{error}\n")
-                reasons += f"\n  {url}: {error}"
                 break  # ask the next base URL
             _tell("]\n")
             _save(body, folder, name)
-    if missing := _missing(folder):
+    if missing := ", ".join(_missing(folder)):
         copy = f"copy the files into {folder} from tests/mnist of this project"
         way_out = "for MNIST, leave source_url out" if source_url else copy
-        raise OSError(f"cannot download {', '.join(missing)}: {way_out}{reasons}")
+        raise OSError(f"cannot download {missing} (the reasons are above): {way_out}")
 
 
 def _save(body, folder, name):
@@ -247,43 +245,38 @@ def _save(body, folder, name):
 
 
 def _get(url):
-    """Return the bytes that `url` serves, and show up to 30 marks on the way."""
-    # In a thread, so that the time-out holds for a whole chunk: that of `urlopen`
-    # begins again with each byte and IP address. Python does not wait for a daemon.
+    """Return the bytes that `url` serves, and show a mark for each chunk."""
+    # In a thread, since `urlopen` may wait for ever: its time-out begins again with each
+    # byte and each IP address, and does not cover the look-up of the host's name. We can
+    # stop waiting for a thread. As a daemon, it does not keep Python from ending.
     chunks = queue.Queue(maxsize=1)
     threading.Thread(target=_put_chunks, args=(url, chunks), daemon=True).start()
-    body, marks, chunk = bytearray(), 0, None
-    while chunk != b"":
-        try:
-            chunk, size = chunks.get(timeout=TIMEOUT_SECONDS)
-        except queue.Empty:
-            slow = f"less than {CHUNK_BYTES:,} bytes in {TIMEOUT_SECONDS} seconds"
-            raise OSError(slow) from None
-        if isinstance(chunk, OSError):
-            raise chunk
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise OSError(f"more than {MAX_BYTES} bytes")
-        new_marks = min(30 * len(body) // max(size, 1), 30) - marks
-        marks += new_marks
-        _tell("#" * new_marks)
+    body = bytearray()
+    try:
+        while chunk := chunks.get(timeout=TIMEOUT_SECONDS):
+            if isinstance(chunk, OSError):
+                raise chunk
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise OSError(f"more than {MAX_BYTES} bytes")
+            _tell("#")
+    except queue.Empty:
+        slow = f"less than {CHUNK_BYTES:,} bytes in {TIMEOUT_SECONDS} seconds"
+        raise OSError(slow) from None
     return body
 
 
 def _put_chunks(url, chunks):
-    """Put pairs (chunk, size of the file) into a queue; the last: b"" or an OSError."""
+    """Put what `url` serves into a queue: chunks, and then None or an OSError."""
     try:
         with urllib.request.urlopen(url) as response:
-            length = response.headers.get("Content-Length", "")  # may be "12, 12"
-            size = int(length) if length.isdecimal() else MAX_BYTES
             buffer = bytearray(CHUNK_BYTES)  # `read` takes all at HTTP chunk size -1
             while count := response.readinto(buffer):
-                chunks.put((buffer[:count], size))
-            chunks.put((b"", size))
+                chunks.put(buffer[:count])
+            chunks.put(None)  # before the response is closed, which may take for ever
     except Exception as error:  # noqa: BLE001 (`_get` raises it)
-        # A server may have written this text: keep what can be printed.
-        text = "".join(filter(str.isprintable, str(error))).strip()
-        chunks.put((OSError((text or repr(error))[:200]), None))
+        # `repr` escapes what cannot be printed: a server may have written this text.
+        chunks.put(OSError(repr(error)[:200]))
 
 
 def _tell(text):

@@ -141,7 +141,7 @@ def explored(tmp_path_factory):
 def test_what_else_is_printed_is_called_harmless(explored):
     (harmless,) = re.findall(r"Lines with (`.*?)\sare harmless", README, re.DOTALL)
     known = "|".join(re.findall(r"`([^`]+)`", harmless))
-    ours = r"\[#*\]?$|<urlopen"
+    ours = r"\[#*\]?$|URLError\("
     # What comes at the prompt is of the prompt.
     for line in explored[1].split(">>> ")[0].splitlines():
         assert re.match(ours, line) or re.search(known, line)
@@ -188,7 +188,7 @@ def test_as_many_pictures_are_read_as_the_readme_says(correct):
 
 
 def test_what_cannot_be_read_is_said_in_a_last_line(explored):
-    errors = re.findall(r"^(\w+Error\b.*)", explored[1], re.MULTILINE)
+    errors = re.findall(r"^(\w+Error: .*)", explored[1], re.MULTILINE)
     assert errors == [
         "AssertionError: blank.png is blank or transparent",
         "FileNotFoundError: [Errno 2] No such file or directory: 'none.png'",
