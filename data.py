@@ -188,14 +188,15 @@ def _parse(file, name):
         raise ValueError(f"not a whole gzip file ({error})") from None
     if len(content) > MAX_BYTES:
         raise ValueError(f"unpacks to more than {MAX_BYTES} bytes")
-    shape, start = ((28, 28), 16) if "images" in name else ((), 8)
-    header = np.frombuffer(content, ">u4", start // 4).tolist()
-    # The magic number is 0x800, for bytes, plus the number of dimensions.
-    expected = [0x800 + 1 + len(shape), header[1], *shape]
+    is_images = "images" in name
+    header = np.frombuffer(content, ">u4", 4 if is_images else 2).tolist()
+    n = header[1]
+    # The magic number is 2048, for bytes, plus the number of dimensions.
+    expected = [2051, n, 28, 28] if is_images else [2049, n]
     if header != expected:
         raise ValueError(f"the IDX header is {header}, expected {expected}")
-    array = np.frombuffer(content, np.uint8, offset=start).reshape(header[1], *shape)
-    if "labels" in name and array.max() > 9:
+    array = np.frombuffer(content, np.uint8, offset=4 * len(header)).reshape(header[1:])
+    if not is_images and array.max() > 9:
         raise ValueError(f"label {array.max()}, expected 0 to 9")
     return array
 
