@@ -129,8 +129,9 @@ class DataSet:
 
         An epoch shows every example once, in a new random order, or in the files'
         order if it begins without `shuffle`. A batch may go on into the next epochs.
-        `fake_data` is there for old programs and changes nothing. Raises ValueError
-        unless 1 <= `batch_size` <= 2 n: TensorFlow's helper cut larger batches short.
+        `fake_data` changes nothing: old programs pass it by position. Raises ValueError
+        unless 1 <= `batch_size` <= 2 n. (TensorFlow's helper cut larger batches short;
+        and with n = 0 there would be no end.)
         """
         n, size = self._num_examples, operator.index(batch_size)
         if not 1 <= size <= 2 * n:
@@ -139,13 +140,12 @@ class DataSet:
         # At first, or when old programs set `_index_in_epoch` to 0, or `_num_examples`:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
-        start = min(self._index_in_epoch, n)
-        end = start + size
-        indices = self._order[start:end]
-        while end > n:  # go on into the next epoch
+        end = self._index_in_epoch + size
+        indices = self._order[self._index_in_epoch : end]
+        while len(indices) < size:  # go on into the next epoch
             self._epochs_completed += 1
             self._order = new_order(n)
-            end -= n
+            end = size - len(indices)
             indices = np.concatenate([indices, self._order[:end]])
         self._index_in_epoch = end
         return self._images[indices], self._labels[indices]
