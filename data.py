@@ -59,6 +59,7 @@ def read_data_sets(
       train_dir: folder of the four files. Missing ones are downloaded. Those already
         there stay, whatever `source_url` is: use one folder for each data set.
       fake_data: read no file. All 70,000 images have pixels 1.0 (or 255) and label 0.
+        It keeps its place because old programs pass it by position.
       one_hot: return labels as float32 rows (n, 10) with a single 1, not as int (n,).
       dtype: type of the images, float32 in [0, 1] or uint8 in [0, 255].
       reshape: return the images as (n, 784), not as (n, 28, 28, 1).
@@ -81,19 +82,23 @@ def read_data_sets(
     else:
         folder = Path(os.path.expanduser(train_dir))
         images, labels, test_images, test_labels = _read_files(folder, source_url)
-    size = validation_size
-    if not 0 <= size <= len(images):
-        raise ValueError(f"validation_size must be 0 to {len(images)}, not {size}")
-    shape = (-1, 784) if reshape else (-1, 28, 28, 1)
-    # Arrays read from the files are read-only. Multiplied, they are copies.
-    scale = np.float32(1 / 255) if dtype == np.float32 else 1
-    images, test_images = (a.reshape(shape) * scale for a in (images, test_images))
-    table = np.eye(10, dtype=np.float32) if one_hot else np.arange(10)
-    labels, test_labels = table[labels], table[test_labels]  # label k becomes table[k]
+    size, n = validation_size, len(images)
+    if not 0 <= size <= n:
+        message = f"validation_size must be 0 to {n} (the training images), not {size}"
+        raise ValueError(message)
+
+    def part(images, labels, rng):
+        images = images.reshape((-1, 784) if reshape else (-1, 28, 28, 1)).astype(dtype)
+        if dtype == np.float32:
+            images *= 1 / 255
+        # int: uint8, as in the file, would overflow where a program computes with it.
+        labels = np.eye(10, dtype=np.float32)[labels] if one_hot else labels.astype(int)
+        return DataSet(images, labels, rng=rng)
+
     return Datasets(
-        train=DataSet(images[size:], labels[size:], rng=seeds[0]),
-        validation=DataSet(images[:size], labels[:size], rng=seeds[1]),
-        test=DataSet(test_images, test_labels, rng=seeds[2]),
+        train=part(images[size:], labels[size:], seeds[0]),
+        validation=part(images[:size], labels[:size], seeds[1]),
+        test=part(test_images, test_labels, seeds[2]),
     )
 
 

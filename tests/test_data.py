@@ -78,8 +78,8 @@ def test_validation_size(small, size):
 
 @pytest.mark.parametrize("size", [-1, TRAIN + 1])
 def test_validation_size_out_of_range(small, size):
-    message = f"validation_size must be 0 to {TRAIN}, not {size}"
-    with pytest.raises(ValueError, match=message):
+    message = f"must be 0 to {TRAIN} (the training images), not {size}"
+    with pytest.raises(ValueError, match=re.escape(message)):
         data.read_data_sets(small, validation_size=size)
 
 
