@@ -75,6 +75,8 @@ def read_data_sets(
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
     if dtype not in (np.float32, np.uint8):
         raise TypeError(f"dtype must be float32 or uint8, not {dtype}")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must be 0 or more, not {seed}")
     seeds = np.random.SeedSequence(seed).spawn(3)  # an independent one for each part
     if fake_data:
         images, labels = np.full((60_000, 28, 28), 255, np.uint8), np.zeros(60_000, int)

@@ -155,7 +155,7 @@ def test_accuracy_is_of_the_test_images(run, small):
     [
         (batch(0), "batch_size must be 1 to 600, not 0"),
         (batch(601), "batch_size must be 1 to 600, not 601"),
-        (seed(-1), "non-negative"),
+        (seed(-1), "seed must be 0 or more, not -1"),
     ],
 )
 def test_edited_to_what_cannot_be(run, small, change, message):
