@@ -214,6 +214,7 @@ def _is_mnist(array, name):
 
 def _download(folder, source_url):
     """Download what is missing in `folder`, from one base URL or the next."""
+    folder.mkdir(parents=True, exist_ok=True)
     for base_url in [str(source_url)] if source_url else MIRRORS:
         for name in _missing(folder):
             url = f"{base_url.rstrip('/')}/{name}"
@@ -235,21 +236,17 @@ def _download(folder, source_url):
 
 
 def _save(body, folder, name):
-    """Make `folder` and write the file `name` into it, whole or not at all."""
-    partial = folder / f".{name}.{uuid.uuid4()}"  # others cannot read a `tempfile`
+    """Write the file `name` into `folder`, whole or not at all."""
+    # Not by `tempfile`: other users of the folder could not read its files.
+    partial = folder / f".{name}.{uuid.uuid4()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "xb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut may leave an empty file
-            os.rename(partial, folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
+        partial.write_bytes(body)
+        os.rename(partial, folder / name)
     except OSError as error:
         if name in _missing(folder):  # else another process has saved it meanwhile
             raise OSError(f"cannot write into {folder}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _get(url):
