@@ -39,7 +39,7 @@ MIRRORS = [
 ]
 CHUNK_BYTES = 200_000
 TIMEOUT_SECONDS = 10  # for each chunk; the first includes connecting
-MAX_BYTES = 200_000_000  # of a file, also unpacked; MNIST's largest has 47 million
+MAX_BYTES = 200_000_000  # of a download, and of a file unpacked (MNIST: 47 million)
 Datasets = namedtuple("Datasets", ["train", "validation", "test"])
 
 
@@ -105,13 +105,15 @@ def read_data_sets(
 
 
 class DataSet:
-    """One part of MNIST. Raises ValueError unless each image has a label.
+    """One part of MNIST, with these properties:
 
     images: float32 or uint8, (n, 784) or (n, 28, 28, 1), in the files' order.
     labels: float32 (n, 10) one-hot, or class numbers (n,), in the same order.
     num_examples: n.
-    epochs_completed: how often `next_batch` has gone on into a new epoch.
-    rng (only an argument): seed of the batches' order, for `np.random.default_rng`.
+    epochs_completed: how often `next_batch` has come to the end and begun again.
+
+    The argument `rng` is a seed for `np.random.default_rng`, which orders the batches.
+    Raises ValueError if there are more images than labels, or fewer.
     """
 
     def __init__(self, images, labels, *, rng):
@@ -144,7 +146,7 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At first, or when old programs set `_index_in_epoch` to 0, or `_num_examples`:
+        # At first, or where a program set `_index_in_epoch` to 0, or `_num_examples`:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         end = self._index_in_epoch + size
