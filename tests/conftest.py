@@ -4,18 +4,23 @@ import hashlib
 import os
 import signal
 import types
+from importlib.metadata import version
 
 import pytest
-from helpers import CODE, SCRIPT, edit, small_arrays, small_files, write
+from helpers import CODE, edit, small_arrays, small_files, write
 from server import Server, serving
 
 import data
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would the
-# processes that the tests interrupt.
+# A shell starts background jobs with Ctrl-C ignored, and their children inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["no_proxy"] = "*"  # every address in the tests is on this machine
 os.environ.pop("PYTHONUNBUFFERED", None)  # processes are to buffer as a reader's do
+
+
+def pytest_report_header():
+    versions = [f"{name} {version(name)}" for name in ("tensorflow", "numpy")]
+    return ", ".join(versions)
 
 
 @pytest.fixture
@@ -31,9 +36,9 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     sessions = []
 
-    def run(*changes, code=CODE):
+    def run(*changes, code=CODE, **numbers):
         names = {"__name__": "__main__"}
-        exec(compile(edit(code, *changes), SCRIPT, "exec"), names)  # noqa: S102
+        exec(edit(code, *changes, **numbers), names)  # noqa: S102
         sessions.append(names["sess"])
         return types.SimpleNamespace(**names), capsys.readouterr().out
 
@@ -45,7 +50,7 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def server(monkeypatch):
     """Serves the small files, which are taken for MNIST's, and is the only mirror."""
-    small_files(seed=1)  # to make them would take too long within the time-out
+    small_files(seed=1)  # to make them while a client waits would take too long
     with serving(Server(small_files())) as server:
         digests = [hashlib.sha256(array).hexdigest() for array in small_arrays()]
         monkeypatch.setattr(data, "SHA256", dict(zip(data.FILES, digests)))

@@ -1,4 +1,4 @@
-"""Where the files are, the script and the page as text, and small files in MNIST's place."""
+"""Files, programs and pages as text, what a reader changes in them, and small data."""
 
 import functools
 import gzip
@@ -42,29 +42,23 @@ accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))
 print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}))
 """
 
-# What a reader edits in the script, as (old, new).
+# What a reader edits in the script: the folder, as (old, new), and the numbers.
 REAL = '"MNIST_data/"', repr(MNIST.as_posix())
+NUMBERS = {
+    "seed": "seed=0",
+    "steps": "range(1000)",
+    "rate": "Optimizer(0.5)",
+    "batch": "next_batch(100)",
+}
 
 
-def seed(number):
-    return "seed=0", f"seed={number}"
-
-
-def steps(number):
-    return "range(1000)", f"range({number})"
-
-
-def rate(number):
-    return "Optimizer(0.5)", f"Optimizer({number})"
-
-
-def batch(size):
-    return "next_batch(100)", f"next_batch({size})"
-
-
-def edit(text, *changes):
-    """Return a text with each (old, new) of the changes made, where old stands once."""
-    for old, new in changes:
+def edit(text, *changes, **numbers):
+    """Return a text with each (old, new) and each number changed, where old stands once."""
+    pairs = [
+        (NUMBERS[name], re.sub("[0-9.]+", str(number), NUMBERS[name]))
+        for name, number in numbers.items()
+    ]
+    for old, new in [*pairs, *changes]:
         assert text.count(old) == 1, f"{old} stands {text.count(old)} times"
         text = text.replace(old, new)
     return text
@@ -117,3 +111,46 @@ def link(path, target):
         path.symlink_to(target)
     except OSError:  # on Windows it needs a right
         pytest.skip("no right to make a symbolic link")
+
+
+# The project's pages, and what they have a reader paste or change
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+INSTALLATION, OLD_PROGRAMS, YOUR_OWN_DIGIT = (
+    (ROOT / ".readme" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("installation", "old-programs", "your-own-digit")
+)
+
+
+def section(heading):
+    return re.search(
+        rf"^## {heading}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL
+    ).group(1)
+
+
+def blocks(text, language, part=""):
+    """Return the code blocks of a language with `part` in them."""
+    fenced = rf"^```{language}\n(.*?)^```$"
+    found = re.findall(fenced, text, re.MULTILINE | re.DOTALL)
+    return [block for block in found if part in block]
+
+
+(FOUR_LINES,) = blocks(section("Beside the tutorial"), "python")
+(DIFF,) = blocks(section("Next steps"), "diff")
+
+
+def page_changes():
+    """Return what lets the page's own program run, as changes for `helpers.edit`."""
+    helper, tensorflow, graph, initializer = FOUR_LINES.splitlines()
+    session = "sess = tf.InteractiveSession()"
+    return [
+        ("from tensorflow.examples.tutorials.mnist import input_data", helper),
+        ("import tensorflow as tf", f"{tensorflow}\n{graph}"),
+        (session, f"{session}\n{initializer}"),
+    ]
+
+
+def better_changes():
+    """Return the lines of the better model, as changes for `helpers.edit`."""
+    pairs = re.findall(r"^-(.*\n)((?:\+.*\n)+)", DIFF, re.MULTILINE)
+    return [(old, re.sub(r"(?m)^\+", "", new)) for old, new in pairs]

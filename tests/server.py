@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import socket
 import socketserver
-import struct
 import threading
 
 from helpers import small_files
@@ -74,12 +73,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.short()
         self.server.closing.wait()
 
-    def reset(self):
-        self.short()
-        at_once = struct.pack("ii", 1, 0)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        self.connection.close()
-
     def drip(self, head, size, seconds):
         """Send `size` bytes at a time."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\n" + head)
@@ -104,12 +97,6 @@ GOOD = {
 # How it answers when the file does not arrive, and a pattern of the message then.
 FAULTS = {
     "403": (lambda h: h.answer(status=403), "<HTTPError 403: 'Forbidden'>"),
-    "control-characters": (
-        lambda h: h.wfile.write(
-            b"HTTP/1.0 404 \x1b[2J\x07" + 9999 * b"no " + b"\r\n\r\n"
-        ),
-        r"HTTPError 404: '\\x1b\[2J\\x07no no no ",
-    ),
     "unprintable": (
         lambda h: h.wfile.write(b"\1\2 \r\n"),
         r"BadStatusLine\('\\x01\\x02",
@@ -121,7 +108,6 @@ FAULTS = {
     ),
     "empty": (lambda h: h.answer(b""), "buffer is smaller than"),
     "short": (Handler.short, "not a whole gzip file .*ended before"),
-    "reset": (Handler.reset, "reset|forcibly closed|aborted|not a whole"),
     "stall": (Handler.stall, SLOW),
     "silent": (lambda h: h.server.closing.wait(), SLOW),
     "drip": (lambda h: h.drip(b"\r\n", 1, 0.1), SLOW),

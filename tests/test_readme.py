@@ -8,23 +8,28 @@ import os
 import re
 import shutil
 import sys
-import token
-import tokenize
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from helpers import CODE, MNIST, PAGE, REAL, ROOT, SCRIPT, contents, python, seed, steps
-from pages import (
+from helpers import (
+    CODE,
     DIFF,
     FOUR_LINES,
     INSTALLATION,
-    LOOK_CLOSER,
+    MNIST,
     OLD_PROGRAMS,
+    PAGE,
     README,
+    REAL,
+    ROOT,
+    SCRIPT,
+    YOUR_OWN_DIGIT,
     better_changes,
     blocks,
+    contents,
     page_changes,
+    python,
     section,
 )
 
@@ -38,14 +43,6 @@ WORKFLOW = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="ut
 (TESTS,) = blocks(README, "sh", "pytest")
 
 
-def names(path):
-    """Return the names that stand in a file's code, in order; not its comments."""
-    with open(path, "rb") as file:
-        return [
-            t.string for t in tokenize.tokenize(file.readline) if t.type == token.NAME
-        ]
-
-
 ROWS = [
     re.findall(r"`([^`]+)`", row.split(" | ")[0])
     for row in re.findall("^`.* [|] .*$", section("Beside the tutorial"), re.MULTILINE)
@@ -53,10 +50,7 @@ ROWS = [
 
 
 def test_table_has_the_steps_of_the_page_in_the_scripts_order():
-    code = names(SCRIPT)
-    found = [
-        [[word in name for name in code].index(True) for word in row] for row in ROWS
-    ]
+    found = [[CODE.index(word) for word in row] for row in ROWS]
     assert len(found) > 1 and found == sorted(found)
 
 
@@ -79,13 +73,10 @@ def windows(command):
     return re.split(r"\s*&&\s*", command.strip())
 
 
-def test_command_for_windows_is_the_same():
+def test_commands_for_windows_and_of_the_workflow_are_the_readmes():
     (powershell,) = blocks(README, "powershell")
-    assert windows(RUN) == powershell.splitlines()
-
-
-def test_workflow_runs_the_readmes_commands():
     run, tests = windows(RUN), windows(TESTS)
+    assert run == powershell.splitlines()
     lines = re.findall("^ +- run: (.*)$", WORKFLOW, re.MULTILINE)
     assert lines == ["bash .ci/run", *run, *(line for line in tests if line not in run)]
 
@@ -115,7 +106,7 @@ def test_old_programs_need_the_first_lines_that_the_page_needs():
 
 
 # What a reader pastes at the prompt, and what comes out of it.
-PASTED = blocks(section("Next steps"), "python") + blocks(LOOK_CLOSER, "python")
+PASTED = blocks(section("Next steps"), "python") + blocks(YOUR_OWN_DIGIT, "python")
 ONES = {f"1-{pen}.png": pen for pen in (2, 8, 16, 40)}  # thin pens and thick ones
 DIGITS = sorted(path.name for path in (ROOT / "tests" / "digits").glob("[0-9]*"))
 # A note in a JPEG (EXIF's orientation 6) that the picture is to be turned by 90 degrees.
@@ -199,24 +190,17 @@ def answers(explored):
     return {name: answer for name, *answer in found}
 
 
-def read_rightly(answers, names):
-    return [answers[name][0] == name[0] for name in names]
-
-
-def test_plain_digits_are_read(answers):
-    assert all(read_rightly(answers, ["7-white.png", *ONES]))
-
-
 def test_as_many_pictures_are_read_as_the_page_says(answers):
+    def correct(names):
+        return [answers[name][0] == name[0] for name in names]
+
+    assert all(correct(["7-white.png", *ONES]))
     clean = [name for name in DIGITS if re.search("drawn|photo", name)]
     others = sorted({*DIGITS} - {*clean})
-    text = " ".join(LOOK_CLOSER.split())
-    for names, of in [(clean, "clean pictures"), (others, "with a shadow")]:
-        assert f"{sum(read_rightly(answers, names))} of the {len(names)} {of}" in text
-
-
-def test_a_note_to_turn_a_photograph_is_not_followed(answers):
-    assert answers["turned.jpg"] == answers["2-photo-0.jpg"]
+    text = " ".join(YOUR_OWN_DIGIT.split())
+    assert f"{sum(correct(clean))} of the {len(clean)} clean pictures" in text
+    assert f"{sum(correct(others))} of the {len(others)} with a shadow" in text
+    assert answers["turned.jpg"] == answers["2-photo-0.jpg"]  # the note is ignored
 
 
 def test_what_cannot_be_read_is_said_in_a_last_line(explored):
@@ -238,13 +222,13 @@ def test_without_a_network_the_copy_is_taken(explored):
 def test_five_seeds_reach_the_accuracy_that_the_readme_says(run):
     """Its figure is of 20 seeds. The standard error of 5 is 0.001."""
     figure = float(re.search(r"1,000 reach (0\.\d{4})", README).group(1))
-    accuracies = [float(run(REAL, seed(k))[1].split()[-1]) for k in range(5)]
+    accuracies = [float(run(REAL, seed=k)[1].split()[-1]) for k in range(5)]
     assert abs(np.mean(accuracies) - figure) < 0.003
 
 
 def test_another_optimizer(run, small):
     (adam,) = re.findall(r"`(tf\.train\.Adam.*?)`", README)
-    names, _ = run(("tf.train.GradientDescentOptimizer(0.5)", adam), steps(1))
+    names, _ = run(("tf.train.GradientDescentOptimizer(0.5)", adam), steps=1)
     assert abs(names.W.eval()).max() == pytest.approx(0.001, rel=0.01)
 
 
@@ -258,7 +242,7 @@ def test_the_accuracy_on_the_way(run, small):
         (moved, ""),
         ("\nfor step", f"\n{moved}\nfor step"),
         (loss.group(), f"{loss.group()}{loss.group(1)}{new}\n"),
-        steps(1),
+        steps=1,
     )
     assert re.match(r"0\.\d+\nstep   0 ", out)
 
@@ -268,7 +252,7 @@ def test_save_and_restore(run, small):
     save, restore = re.findall(r"`(tf\.train\.Saver.*?)`", README)
     end = CODE.splitlines()[-1]
     loop = re.search(r"(?s)for step in .*?(?=\n+correct_prediction)", CODE).group()
-    _, out = run((end, f"{end}\n{save}"), steps(20))
+    _, out = run((end, f"{end}\n{save}"), steps=20)
     _, again = run((loop, restore))
     assert again == out.splitlines(keepends=True)[-1]
 
