@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Digests of the pixels and labels: they tell MNIST from other data in its format.
+# Digests of the pixels or labels, without the header: they tell MNIST from other data.
 SHA256 = {
     "train-images-idx3-ubyte.gz": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
     "train-labels-idx1-ubyte.gz": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
@@ -68,11 +68,11 @@ def read_data_sets(
       seed: int of 0 or more that fixes the order of batches.
       source_url: base URL to ask instead of `MIRRORS`, for MNIST or data in its format.
 
-    Raises ValueError if a file is damaged, if images and labels are not as many, or if
-    an argument is out of range; TypeError for another `dtype`; OSError if a file cannot
-    be read, downloaded or saved. Prints which files are not MNIST's.
+    Raises ValueError if a file is damaged, if there are not as many labels as images,
+    or if an argument is out of range; TypeError for another `dtype`; OSError if a file
+    cannot be read, downloaded or saved. Standard error shows what is not MNIST's.
     """
-    dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32 has it
+    dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # for tf.float32
     if dtype not in (np.float32, np.uint8):
         raise TypeError(f"dtype must be float32 or uint8, not {dtype}")
     if seed is not None and seed < 0:
@@ -86,14 +86,13 @@ def read_data_sets(
         images, labels, test_images, test_labels = _read_files(folder, source_url)
     size, n = validation_size, len(images)
     if not 0 <= size <= n:
-        message = f"validation_size must be 0 to {n} (the training images), not {size}"
-        raise ValueError(message)
+        raise ValueError(f"validation_size is {size}, not 0 to {n} (training images)")
 
     def part(images, labels, rng):
         images = images.reshape((-1, 784) if reshape else (-1, 28, 28, 1)).astype(dtype)
         if dtype == np.float32:
             images *= 1 / 255
-        # int: uint8, as in the file, would overflow where a program computes with it.
+        # As int: the file's uint8 would overflow in a program's arithmetic.
         labels = np.eye(10, dtype=np.float32)[labels] if one_hot else labels.astype(int)
         return DataSet(images, labels, rng=rng)
 
@@ -118,14 +117,14 @@ class DataSet:
 
     def __init__(self, images, labels, *, rng):
         if len(images) != len(labels):
-            raise ValueError(f"{len(images)} images, but {len(labels)} labels")
+            raise ValueError(f"a part has {len(images)} images, {len(labels)} labels")
         # The first five have the helper's names: old programs read and set them.
         self._images = images
         self._labels = labels
         self._num_examples = len(images)
         self._epochs_completed = 0
         self._index_in_epoch = 0
-        self._order = []  # of the examples in this epoch; at first none
+        self._order = []  # the examples' indices in this epoch's order; none yet
         self._rng = np.random.default_rng(rng)
 
     images = property(lambda self: self._images)
@@ -139,14 +138,14 @@ class DataSet:
         An epoch shows every example once, in a new random order, or in the files'
         order if it begins without `shuffle`. A batch may go on into the next epochs.
         `fake_data` changes nothing: old programs pass it by position. Raises ValueError
-        unless 1 <= `batch_size` <= 2 n. (TensorFlow's helper cut larger batches short;
-        and with n = 0 there would be no end.)
+        unless 1 <= `batch_size` <= 2 n. (TensorFlow's helper cut longer batches short
+        without a word, and with n = 0 the loop would not end.)
         """
         n, size = self._num_examples, operator.index(batch_size)
         if not 1 <= size <= 2 * n:
-            raise ValueError(f"batch_size must be 1 to {2 * n}, not {size}")
+            raise ValueError(f"batch_size is {size}, not 1 to {2 * n} (two epochs)")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At first, or where a program set `_index_in_epoch` to 0, or `_num_examples`:
+        # At first, or if a program has set `_index_in_epoch` to 0 or `_num_examples`:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         end = self._index_in_epoch + size
@@ -161,13 +160,14 @@ class DataSet:
 
 
 def _read_files(folder, source_url):
-    """Return the arrays in the four files of `folder`, in the order of `FILES`."""
+    """Return the arrays of `FILES` in `folder`; download those that are missing."""
     if _missing(folder):
         _download(folder, source_url)
     elif source_url:
         _tell(f"{folder} has all four files: {source_url} is not asked\n")
     arrays = [_read(folder / name) for name in FILES]
-    not_mnist = ", ".join(n for n, a in zip(FILES, arrays) if not _is_mnist(a, n))
+    read = zip(arrays, FILES)
+    not_mnist = ", ".join(name for array, name in read if not _is_mnist(array, name))
     if not_mnist:
         _tell(f"{folder}: not MNIST's: {not_mnist} (to fetch MNIST, move these away)\n")
     return arrays
@@ -226,20 +226,20 @@ def _download(folder, source_url):
                 array = _parse(io.BytesIO(body), name)
                 if not (source_url or _is_mnist(array, name)):
                     raise ValueError("not MNIST: the SHA-256 digest differs")
-            except (OSError, ValueError, RuntimeError) as error:  # the last: no thread
+            except (OSError, ValueError) as error:
                 _tell(f"\n{error}\n")
                 break  # ask the next base URL
             _tell("]\n")
             _save(body, folder, name)
     if missing := ", ".join(_missing(folder)):
-        copy = f"copy the files into {folder} from tests/mnist of this project"
-        way_out = "for MNIST, leave source_url out" if source_url else copy
+        by_hand = f"copy the files into {folder} from tests/mnist of this project"
+        way_out = "for MNIST, leave source_url out" if source_url else by_hand
         raise OSError(f"cannot download {missing} (the reasons are above): {way_out}")
 
 
 def _save(body, folder, name):
     """Write the file `name` into `folder`, whole or not at all."""
-    # Not by `tempfile`: other users of the folder could not read its files.
+    # Not by `tempfile`, whose files only their owner can read.
     partial = folder / f".{name}.{uuid.uuid4()}"
     try:
         partial.write_bytes(body)
@@ -248,14 +248,15 @@ def _save(body, folder, name):
         if name in _missing(folder):  # else another process has saved it meanwhile
             raise OSError(f"cannot write into {folder}: {error.strerror}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        if os.path.lexists(partial):
+            partial.unlink()
 
 
 def _get(url):
     """Return the bytes that `url` serves, and show a mark for each chunk."""
-    # In a thread, since `urlopen` may wait for ever: its time-out begins again with each
-    # byte and each IP address, and does not cover the look-up of the host's name. We can
-    # stop waiting for a thread. As a daemon, it does not keep Python from ending.
+    # In a thread, since `urlopen` may wait for ever: its time-out begins again with
+    # each byte and each IP address, and does not cover the look-up of the host's name.
+    # For a thread we can stop waiting; as a daemon, it does not keep Python from ending.
     chunks = queue.Queue(maxsize=1)
     threading.Thread(target=_put_chunks, args=(url, chunks), daemon=True).start()
     body = bytearray()
@@ -277,7 +278,7 @@ def _put_chunks(url, chunks):
     """Put what `url` serves into a queue: chunks, and then None or an OSError."""
     try:
         with urllib.request.urlopen(url) as response:
-            buffer = bytearray(CHUNK_BYTES)  # `read` takes all at HTTP chunk size -1
+            buffer = bytearray(CHUNK_BYTES)  # `read` has no limit at HTTP chunk size -1
             while count := response.readinto(buffer):
                 chunks.put(buffer[:count])
             chunks.put(None)  # before the response is closed, which may take for ever

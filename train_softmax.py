@@ -1,7 +1,7 @@
 """The program of "TensorFlow MNIST Dataset and Softmax Regression", running again.
 
 Read it beside the page: https://data-flair.training/blogs/tensorflow-mnist-dataset/
-To experiment, edit the numbers: 0 (seed), 0.5 (rate), 1000 (steps), 100 (batch size).
+To experiment, edit the seed (0), the rate (0.5), the steps (1000), the batch (100).
 """
 
 import os
@@ -26,7 +26,7 @@ mnist = input_data.read_data_sets("MNIST_data/", one_hot=True, seed=0)
 # TensorFlow 2 keeps TensorFlow 1 as compat.v1.
 import tensorflow.compat.v1 as tf
 
-# Added: no eager execution. The lines below only build a graph; `sess.run` computes it.
+# Added: no eager execution. The next lines only build a graph; `sess.run` computes it.
 tf.disable_eager_execution()
 # Added: in a notebook, a second run would otherwise add to the graph of the first.
 tf.reset_default_graph()
@@ -75,7 +75,7 @@ for step in range(1000):
 
 # === Checking Accuracy With Test Dataset ===
 
-# Axis 1 runs over the ten digits: `argmax` returns the one with the largest value.
+# Axis 1 runs over the ten digits: `argmax` returns the digit with the largest value.
 correct_prediction = tf.equal(tf.argmax(y, 1), tf.argmax(y_, 1))
 
 accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))

@@ -68,7 +68,7 @@ def test_validation_size(small, size):
         mnist = data.read_data_sets(small, validation_size=size)
         assert [part.num_examples for part in mnist] == [TRAIN - size, size, TEST]
     else:
-        message = f"must be 0 to {TRAIN} (the training images), not {size}"
+        message = f"size is {size}, not 0 to {TRAIN} (training images)"
         with pytest.raises(ValueError, match=re.escape(message)):
             data.read_data_sets(small, validation_size=size)
 
@@ -138,7 +138,7 @@ def test_seed_fixes_the_order_and_each_part_has_its_own(small):
 @pytest.mark.parametrize("size", [0, -1, 2 * TEST + 1])
 def test_batch_size(small, size):
     test = data.read_data_sets(small).test
-    with pytest.raises(ValueError, match=f"must be 1 to {2 * TEST}, not {size}"):
+    with pytest.raises(ValueError, match=f"batch_size is {size}, not 1 to {2 * TEST} "):
         test.next_batch(size)
     with pytest.raises(TypeError):
         test.next_batch(100.5)
@@ -281,10 +281,10 @@ def test_files_with_more_or_fewer_labels(small, capfd, size, count):
     """Which file is to blame is told before."""
     labels = np.zeros(count, np.uint8)
     (small / LABELS).write_bytes(gzip.compress(idx(labels)))
-    message = f"{TRAIN - size} images, but {count - size} labels"
+    message = f"a part has {TRAIN - size} images, {count - size} labels"
     with pytest.raises(ValueError, match=message):
         data.read_data_sets(small, validation_size=size)
-    with pytest.raises(ValueError, match="^2 images, but 1 labels$"):
+    with pytest.raises(ValueError, match="^a part has 2 images, 1 labels$"):
         data.DataSet(np.zeros((2, 784)), np.zeros((1, 10)), rng=0)
     assert LABELS in capfd.readouterr().err
 

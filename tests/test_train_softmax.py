@@ -117,8 +117,8 @@ def test_what_is_shown_is_of_the_validation_images(run, small):
 @pytest.mark.parametrize(
     "numbers, message",
     [
-        ({"batch": 0}, "batch_size must be 1 to 600, not 0"),
-        ({"batch": 601}, "batch_size must be 1 to 600, not 601"),
+        ({"batch": 0}, "batch_size is 0, not 1 to 600"),
+        ({"batch": 601}, "batch_size is 601, not 1 to 600"),
         ({"seed": -1}, "seed must be 0 or more, not -1"),
     ],
 )
