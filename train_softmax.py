@@ -6,7 +6,7 @@ To experiment, edit the seed (0), the rate (0.5), the steps (1000), the batch (1
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides part of TensorFlow's log
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # added: a shorter log
 
 
 # === What is TensorFlow MNIST Dataset? ===
@@ -33,7 +33,7 @@ tf.reset_default_graph()
 
 x = tf.placeholder(tf.float32, [None, 784])
 
-# Zeros will do here. With a hidden layer, some weights would have to begin at random.
+# Zeros will do here. (The hidden layer in README.md needs weights that begin at random.)
 W = tf.Variable(tf.zeros([784, 10]))
 b = tf.Variable(tf.zeros([10]))
 
@@ -50,7 +50,7 @@ y_ = tf.placeholder(tf.float32, [None, 10])
 # The page:
 # cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y), reduction_indices=[1]))
 # That is NaN or infinite when float32 rounds a small probability in y to 0. From the
-# logits, the same is computed without log(0). (The function without _v2 is deprecated.)
+# logits, the same is computed without log(0). (_v2: the first version is deprecated.)
 cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
 )
@@ -63,7 +63,7 @@ sess = tf.InteractiveSession()
 tf.global_variables_initializer().run()
 
 # The page: for _ in range(1000):
-# Added: every 100 steps, the cross-entropy of mnist.validation (page: mnist.validate).
+# Here `step` counts, to print the cross-entropy of mnist.validation every 100 steps.
 for step in range(1000):
     if step % 100 == 0:
         validation = {x: mnist.validation.images, y_: mnist.validation.labels}
