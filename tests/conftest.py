@@ -19,8 +19,7 @@ os.environ.pop("PYTHONUNBUFFERED", None)  # processes are to buffer as a reader'
 
 
 def pytest_report_header():
-    versions = [f"{name} {version(name)}" for name in ("tensorflow", "numpy")]
-    return ", ".join(versions)
+    return ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "numpy"))
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ with run() as names:
     (drawing,) = blocks(YOUR_OWN_DIGIT, "python", "W.png")
     picture = (ROOT / ".readme" / "weights.png").as_posix()
     exec(edit(drawing, ("W.png", picture)), names)  # noqa: S102
-show("100 steps", "100 steps reach: N", mean(5, steps=100), digits=3)
+show("100 steps", "100 steps reach: mean N", mean(5, steps=100), digits=3)
 results = accuracies(20)
 deviation = r"1,000 reach N \(.*? deviation N\)"
 show("1,000 steps", deviation, results.mean(), results.std(ddof=1))

@@ -1,6 +1,7 @@
 """The tutorial's program: its lines, its graph, what it learns, and how it is run."""
 
 import codeop
+import os
 import re
 
 import numpy as np
@@ -125,6 +126,15 @@ def test_what_is_shown_is_of_the_validation_images(run, small):
 def test_edited_to_what_cannot_be(run, small, numbers, message):
     with pytest.raises(ValueError, match=message):
         run(**numbers)
+
+
+def test_the_log_is_short_unless_the_reader_wants_it(run, small, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    run(steps=0)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    run(steps=0)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
 
 
 def test_a_second_run_begins_anew(run, small, tmp_path):
