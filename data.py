@@ -70,7 +70,7 @@ def read_data_sets(
 
     Raises ValueError if a file is damaged, if there are not as many labels as images,
     or if an argument is out of range; TypeError for another `dtype`; OSError if a file
-    cannot be read, downloaded or saved. Standard error shows what is not MNIST's.
+    cannot be read, downloaded or saved. Standard error shows downloads and other data.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # for tf.float32
     if dtype not in (np.float32, np.uint8):
@@ -136,16 +136,16 @@ class DataSet:
         """Return the next `batch_size` images and labels, each a new array.
 
         An epoch shows every example once, in a new random order, or in the files'
-        order if it begins without `shuffle`. A batch may go on into the next epochs.
-        `fake_data` changes nothing: old programs pass it by position. Raises ValueError
-        unless 1 <= `batch_size` <= 2 n. (TensorFlow's helper cut longer batches short
-        without a word, and with n = 0 the loop would not end.)
+        order if the call that begins it has shuffle=False. A batch may go on into the
+        next epochs. `fake_data` changes nothing: old programs pass it by position.
+        Raises ValueError unless 1 <= `batch_size` <= 2 n. (TensorFlow's helper cut
+        longer batches short without a word; if n is 0, the loop below would not end.)
         """
         n, size = self._num_examples, operator.index(batch_size)
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size is {size}, not 1 to {2 * n} (two epochs)")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At first, or if a program has set `_index_in_epoch` to 0 or `_num_examples`:
+        # At first, or if a program has set `_num_examples`, or `_index_in_epoch` to 0:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         end = self._index_in_epoch + size
@@ -166,8 +166,7 @@ def _read_files(folder, source_url):
     elif source_url:
         _tell(f"{folder} has all four files: {source_url} is not asked\n")
     arrays = [_read(folder / name) for name in FILES]
-    read = zip(arrays, FILES)
-    not_mnist = ", ".join(name for array, name in read if not _is_mnist(array, name))
+    not_mnist = ", ".join(n for a, n in zip(arrays, FILES) if not _is_mnist(a, n))
     if not_mnist:
         _tell(f"{folder}: not MNIST's: {not_mnist} (to fetch MNIST, move these away)\n")
     return arrays
@@ -256,7 +255,7 @@ def _get(url):
     """Return the bytes that `url` serves, and show a mark for each chunk."""
     # In a thread, since `urlopen` may wait for ever: its time-out begins again with
     # each byte and each IP address, and does not cover the look-up of the host's name.
-    # For a thread we can stop waiting; as a daemon, it does not keep Python from ending.
+    # We can stop waiting for a thread; as a daemon it does not keep Python from ending.
     chunks = queue.Queue(maxsize=1)
     threading.Thread(target=_put_chunks, args=(url, chunks), daemon=True).start()
     body = bytearray()
@@ -278,7 +277,8 @@ def _put_chunks(url, chunks):
     """Put what `url` serves into a queue: chunks, and then None or an OSError."""
     try:
         with urllib.request.urlopen(url) as response:
-            buffer = bytearray(CHUNK_BYTES)  # `read` has no limit at HTTP chunk size -1
+            # `readinto`, as `read` takes all that comes after an HTTP chunk size of -1.
+            buffer = bytearray(CHUNK_BYTES)
             while count := response.readinto(buffer):
                 chunks.put(buffer[:count])
             chunks.put(None)  # before the response is closed, which may take for ever

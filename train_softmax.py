@@ -50,7 +50,7 @@ y_ = tf.placeholder(tf.float32, [None, 10])
 # The page:
 # cross_entropy = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y), reduction_indices=[1]))
 # That is NaN or infinite when float32 rounds a small probability in y to 0. From the
-# logits, the same is computed without log(0). (..._logits without _v2 is deprecated.)
+# logits, the same is computed without log(0). (The name without _v2 is deprecated.)
 cross_entropy = tf.reduce_mean(
     tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits)
 )

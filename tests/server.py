@@ -98,7 +98,7 @@ GOOD = {
 FAULTS = {
     "403": (lambda h: h.answer(status=403), "<HTTPError 403: 'Forbidden'>"),
     "unprintable": (
-        lambda h: h.wfile.write(b"\1\2 \r\n"),
+        lambda h: h.wfile.write(b"\1\2 " + 300 * b"x" + b"\r\n"),
         r"BadStatusLine\('\\x01\\x02",
     ),
     "login-page": (lambda h: h.answer(b"<html>Log in"), "not a whole gzip file .*<h"),

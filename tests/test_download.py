@@ -55,6 +55,8 @@ def test_download(server, tmp_path, monkeypatch, capfd, kind):
     data.read_data_sets("~/a/b")
     assert contents(folder) == server.files
     assert len(server.asked) == 4
+    (tmp_path / "mine").touch()  # other users may read what they may read of mine
+    assert len({p.stat().st_mode for p in [tmp_path / "mine", *folder.iterdir()]}) == 1
     shown = ""
     for name, body in server.files.items():
         marks = -(-len(body) // data.CHUNK_BYTES) * "#"  # as many as chunks
