@@ -70,7 +70,7 @@ def read_data_sets(
 
     Raises ValueError if a file is damaged, if there are not as many labels as images,
     or if an argument is out of range; TypeError for another `dtype`; OSError if a file
-    cannot be read, downloaded or saved. Standard error shows downloads and other data.
+    cannot be read, downloaded or saved. Prints downloads and what is not MNIST's.
     """
     dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # for tf.float32
     if dtype not in (np.float32, np.uint8):
@@ -145,7 +145,7 @@ class DataSet:
         if not 1 <= size <= 2 * n:
             raise ValueError(f"batch_size is {size}, not 1 to {2 * n} (two epochs)")
         new_order = self._rng.permutation if shuffle else np.arange
-        # At first, or if a program has set `_num_examples`, or `_index_in_epoch` to 0:
+        # First call, or a program changed `_num_examples` or zeroed `_index_in_epoch`:
         if self._index_in_epoch == 0 or len(self._order) != n:
             self._order = new_order(n)
         end = self._index_in_epoch + size
@@ -277,7 +277,7 @@ def _put_chunks(url, chunks):
     """Put what `url` serves into a queue: chunks, and then None or an OSError."""
     try:
         with urllib.request.urlopen(url) as response:
-            # `readinto`, as `read` takes all that comes after an HTTP chunk size of -1.
+            # `readinto`: after an HTTP chunk size of -1, `read` would take it all.
             buffer = bytearray(CHUNK_BYTES)
             while count := response.readinto(buffer):
                 chunks.put(buffer[:count])
