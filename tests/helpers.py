@@ -140,7 +140,7 @@ def blocks(text, language, part=""):
 
 
 def page_changes():
-    """Return what lets the page's own program run, as changes for `helpers.edit`."""
+    """Return what lets the page's own program run, as changes for `edit`."""
     helper, tensorflow, graph, initializer = FOUR_LINES.splitlines()
     session = "sess = tf.InteractiveSession()"
     return [
@@ -151,6 +151,6 @@ def page_changes():
 
 
 def better_changes():
-    """Return the lines of the better model, as changes for `helpers.edit`."""
+    """Return the lines of the better model, as changes for `edit`."""
     pairs = re.findall(r"^-(.*\n)((?:\+.*\n)+)", DIFF, re.MULTILINE)
     return [(old, re.sub(r"(?m)^\+", "", new)) for old, new in pairs]

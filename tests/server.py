@@ -50,10 +50,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = GOOD[kind] if kind in GOOD else FAULTS[kind][0]
         answer(self)
 
-    def answer(self, body=None, status=200, header="Content-Length", value=None):
+    def answer(self, body=None, status=200, length=None):
         body = self.body if body is None else body
         self.send_response(status)
-        self.send_header(header, len(body) if value is None else value)
+        self.send_header("Content-Length", length or len(body))
         self.end_headers()
         self.wfile.write(body)
 
@@ -67,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"\r\n".join([head, b"", size, self.body, b"0", b"", b""]))
 
     def short(self):
-        self.answer(self.body[: len(self.body) // 2], value=len(self.body))
+        self.answer(self.body[: len(self.body) // 2], length=len(self.body))
 
     def stall(self):
         self.short()

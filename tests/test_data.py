@@ -375,11 +375,8 @@ def test_real_files_are_mnist_and_read_as_by_others(capfd):
     readme = (MNIST / "README.md").read_text(encoding="utf-8")
     train, validation, test = data.read_data_sets(MNIST, dtype="uint8")
     assert capfd.readouterr() == ("", "")
-    assert [len(part.images) for part in (train, validation, test)] == [
-        55000,
-        5000,
-        10000,
-    ]
+    sizes = [len(part.images) for part in (train, validation, test)]
+    assert sizes == [55000, 5000, 10000]
     arrays = [
         np.concatenate([validation.images, train.images]),
         np.concatenate([validation.labels, train.labels]),

@@ -35,14 +35,11 @@ from helpers import (
 
 import data
 
-pytestmark = pytest.mark.timeout(
-    600
-)  # the reader pastes much, and a machine may be busy
+# The reader below pastes much, and a machine may be busy.
+pytestmark = pytest.mark.timeout(600)
 WORKFLOW = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
 (RUN,) = blocks(README, "sh", "train_softmax.py")
 (TESTS,) = blocks(README, "sh", "pytest")
-
-
 ROWS = [
     re.findall(r"`([^`]+)`", row.split(" | ")[0])
     for row in re.findall("^`.* [|] .*$", section("Beside the tutorial"), re.MULTILINE)

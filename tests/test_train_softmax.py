@@ -25,7 +25,7 @@ def test_headings_are_the_pages():
 
 
 def test_lines_are_the_pages_in_its_order():
-    """Quoted in a comment where they are not as on the page, but for the cross-entropy."""
+    """Where they are not as on the page, a comment quotes them whole."""
     page, code, source = (t.replace(" ", "") for t in (PAGE, CODE, SOURCE))
     places = [code.find(f"\n{line}\n") for line in page.splitlines()[1:]]
     same = [place for place in places if place >= 0]
